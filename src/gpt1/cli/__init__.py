@@ -1,0 +1,1 @@
+"""The commands of `gpt1`, one module each."""

@@ -1,0 +1,88 @@
+"""Flags from config dataclasses: one field, one flag, its docstring the help text."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import textwrap
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, TypeVar, get_type_hints
+
+from jsonargparse import ArgumentParser, Namespace
+
+Config = TypeVar("Config")
+
+
+def add_fields(
+    parser: ArgumentParser,
+    config: type[Any],
+    *,
+    prefix: str = "",
+    defaults: Mapping[str, Any] | None = None,
+) -> None:
+    """Add a flag for every field of a dataclass; nested ones have a dot, ``--optimizer.name``.
+
+    Args:
+        parser: Gets the flags.
+        config: A dataclass with a docstring under each field.
+        prefix: Before the names, with its dot.
+        defaults: Other defaults than the dataclass has.
+    """
+    hints, documents = get_type_hints(config), field_documents(config)
+    for field in dataclasses.fields(config):
+        name, hint = prefix + field.name, hints[field.name]
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+            add_fields(parser, hint, prefix=f"{name}.")
+            continue
+        default = (defaults or {}).get(field.name, field.default)
+        required = default is dataclasses.MISSING
+        options: dict[str, Any] = {"action": "store_true"} if hint is bool else {"type": hint}
+        if not required:
+            options["default"] = default
+        parser.add_argument(
+            "--" + name.replace("_", "-"), required=required, help=documents[field.name], **options
+        )
+
+
+def collect(config: type[Config], values: Namespace) -> Config:
+    """Make the dataclass from parsed flags.
+
+    Args:
+        config: The dataclass `add_fields` was called with.
+        values: Holds a value for each field; more are left alone.
+
+    Raises:
+        ConfigError: From the checks of the dataclass.
+    """
+    hints = get_type_hints(config)
+    arguments = {}
+    for field in dataclasses.fields(config):  # type: ignore[arg-type]
+        value = getattr(values, field.name)
+        nested = dataclasses.is_dataclass(hints[field.name])
+        arguments[field.name] = collect(hints[field.name], value) if nested else value
+    return config(**arguments)
+
+
+def field_documents(config: type[Any]) -> dict[str, str]:
+    """The docstring under each field of a dataclass, on one line, without Markdown."""
+    [definition] = ast.parse(textwrap.dedent(inspect.getsource(config))).body
+    assert isinstance(definition, ast.ClassDef)
+    body, documents = definition.body, {}
+    for field, document in pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(document, ast.Expr):
+            text = " ".join(ast.literal_eval(document.value).split())
+            documents[ast.unparse(field.target)] = text.replace("%", "%%")
+    return documents
+
+
+def add_run_arguments(parser: ArgumentParser) -> None:
+    """The flags every training command has."""
+    parser.add_argument("--out", required=True, help="Folder of the run; made if need be.")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="Continue the run in --out, with the settings it was started with.",
+    )
+    parser.add_argument("--json", action="store_true", help="Print the result as one JSON object.")

@@ -1,0 +1,91 @@
+"""The command ``gpt1``: finds the command's module, parses its flags, turns errors into exit codes.
+
+Exit codes: 0 success, 1 a bug, 2 a user's mistake, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from gpt1.errors import Gpt1Error
+
+COMMANDS = {
+    "demo": "the whole story offline: load, explain, generate, fine-tune on jokes",
+    "generate": "continue a prompt",
+    "finetune lm": "fine-tune a language model on your own texts",
+    "pretrain": "train a language model from scratch",
+    "evaluate perplexity": "how well a model predicts a text",
+    "tokenizer train": "learn a vocabulary from texts",
+    "tokenizer encode": "text to token ids",
+    "tokenizer decode": "token ids to text",
+    "data prepare": "texts to token shards for pre-training",
+    "convert": "change the format of a checkpoint",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: Words after ``gpt1``; default: of this process.
+
+    Returns:
+        The exit code.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(words)
+    except Gpt1Error as error:
+        print(f"gpt1: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("gpt1: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(words: list[str]) -> int:
+    if words[:1] == ["--version"]:
+        from gpt1 import __version__
+
+        print(f"gpt1 {__version__}")
+        return 0
+    for length in (2, 1):
+        name = " ".join(words[:length])
+        if name in COMMANDS and len(words) >= length:
+            return _run(name, words[length:])
+    return _help(words)
+
+
+def _run(name: str, words: list[str]) -> int:
+    from gpt1.cli.parsing import parse
+
+    module = importlib.import_module("gpt1.cli." + name.replace(" ", "_"))
+    return int(module.run(parse(name, module, words)))
+
+
+def _help(words: list[str]) -> int:
+    """Print the commands, or those of a family; an unknown one is a mistake."""
+    family = [w for w in words[:1] if any(name.startswith(w + " ") for name in COMMANDS)]
+    names = [name for name in COMMANDS if not family or name.startswith(family[0] + " ")]
+    rest = words[len(family) :]
+    if rest and rest[0] not in ("-h", "--help"):
+        wrong = " ".join([*family, rest[0]])
+        near = difflib.get_close_matches(wrong, names, n=1, cutoff=0.5)
+        hint = f"; did you mean: gpt1 {near[0]}" if near else ""
+        raise Gpt1Error(f"there is no command {wrong!r}{hint}; see gpt1 --help")
+    width = max(map(len, names)) + 2
+    lines = [f"  {name:<{width}}{COMMANDS[name]}" for name in names]
+    title = "The complete GPT-1: load, generate, pre-train, fine-tune, score."
+    usage = f"usage: gpt1 {' '.join(family)}{' ' if family else ''}COMMAND ... [--help]"
+    print("\n".join([usage, "", title, "", "commands:", *lines, "", _FOOTER]))
+    return 0 if rest else 2
+
+
+_FOOTER = "gpt1 COMMAND --help shows a command's flags and examples; gpt1 --version the version."

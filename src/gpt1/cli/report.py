@@ -1,0 +1,42 @@
+"""What a command says at its end: a short list for people, or one JSON object."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from gpt1.cli.progress import say
+from gpt1.training.run import RunResult
+
+
+def print_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print results to standard output, aligned or as JSON."""
+    if as_json:
+        sys.stdout.write(json.dumps(facts, ensure_ascii=False) + "\n")
+        return
+    width = max(map(len, facts), default=0)
+    for name, value in facts.items():
+        sys.stdout.write(f"{name.replace('_', ' '):<{width}}  {value}\n")
+
+
+def report_run(result: RunResult, command: str, *, as_json: bool) -> int:
+    """Say what came of a run and what to do next.
+
+    Args:
+        result: Of the run.
+        command: Words that started it, for the line that resumes it.
+        as_json: Print one JSON object.
+
+    Returns:
+        The exit code: 0, or 130 if the run was interrupted.
+    """
+    print_facts(result.as_dict(), as_json=as_json)
+    folder = shlex.quote(str(result.out))
+    if not result.complete:
+        say(f"Interrupted; saved. Continue with: gpt1 {command} --out {folder} --resume")
+        return 130
+    say(f'Try it: gpt1 generate "..." --model {folder}')
+    return 0

@@ -1,0 +1,129 @@
+"""Packing: many short texts in rows of one length, kept apart by segment numbers.
+
+Texts are placed longest first, each row taking the longest text that still fits, so nearly no space
+is left over. No token is lost: a text longer than a row is continued in a row of its own.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt1.errors import DataError
+from gpt1.model import IGNORED
+
+PADDING_ID = 0
+
+
+@dataclass(frozen=True)
+class PackedTexts:
+    """Texts in rows of equal length.
+
+    Attributes:
+        input_ids: ``(R, T)``, int32; padding is id 0.
+        segment_ids: ``(R, T)``, int32: 0, 1, ... for the texts of a row, one more for its padding.
+        labels: ``(R, T)``, int32: the ids, or -100 on padding.
+    """
+
+    input_ids: NDArray[np.int32]
+    segment_ids: NDArray[np.int32]
+    labels: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def padding_fraction(self) -> float:
+        """Share of the positions that hold no token."""
+        return float((self.labels == IGNORED).mean())
+
+
+def pack(texts: Sequence[Sequence[int]], seq_len: int, *, seed: int = 0) -> PackedTexts:
+    """Put token lists into rows of ``seq_len``.
+
+    Args:
+        texts: Token ids of each text; empty ones take no space.
+        seq_len: Tokens of a row. A longer text is cut into rows of this length and a remainder.
+        seed: Of the order in which texts of equal length are placed, and of the rows.
+
+    Returns:
+        The rows, in random order.
+
+    Raises:
+        DataError: If no text has a token.
+    """
+    lengths = np.fromiter((len(text) for text in texts), np.int64, len(texts))
+    if not lengths.sum():
+        raise DataError("there is no token to pack; the data holds no text")
+    flat = np.concatenate([np.asarray(text, dtype=np.int32) for text in texts if len(text)])
+    lengths = _cut(lengths[lengths > 0], seq_len)
+    starts = np.cumsum(lengths) - lengths  # of each piece in ``flat``
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(lengths))
+    by_length = shuffled[np.argsort(lengths[shuffled], kind="stable")]
+    rows, offsets, segments = _place(lengths[by_length], seq_len)
+    rows = rng.permutation(rows.max() + 1)[rows]
+    return _scatter(flat, starts[by_length], lengths[by_length], (rows, offsets, segments), seq_len)
+
+
+def _cut(lengths: NDArray[np.int64], seq_len: int) -> NDArray[np.int64]:
+    """Lengths after cutting each into full rows and a remainder, in the order of the tokens."""
+    pieces = -(-lengths // seq_len)
+    cut = np.full(pieces.sum(), seq_len)
+    cut[np.cumsum(pieces) - 1] = lengths - (pieces - 1) * seq_len
+    return cut
+
+
+def _place(
+    lengths: NDArray[np.int64], seq_len: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Row, offset in the row and number in the row of every piece; ``lengths`` is sorted.
+
+    Each row takes, again and again, the longest piece left that fits: pieces of one length are
+    taken from the end of their run in the sorted array.
+    """
+    values, first = np.unique(lengths, return_index=True)
+    sizes, begins = values.tolist(), first.tolist()
+    ends = [*begins[1:], len(lengths)]
+    rows, offsets, segments = (np.zeros(len(lengths), np.int64) for _ in range(3))
+    row = 0
+    while sizes:
+        used = segment = 0
+        while (k := bisect_right(sizes, seq_len - used) - 1) >= 0:
+            ends[k] -= 1
+            piece = ends[k]
+            rows[piece], offsets[piece], segments[piece] = row, used, segment
+            used += sizes[k]
+            segment += 1
+            if ends[k] == begins[k]:
+                del sizes[k], begins[k], ends[k]
+        row += 1
+    return rows, offsets, segments
+
+
+def _scatter(
+    flat: NDArray[np.int32],
+    starts: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    places: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
+    seq_len: int,
+) -> PackedTexts:
+    """Copy all tokens to their rows at once."""
+    rows, offsets, segments = places
+    inside = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    target = np.repeat(rows * seq_len + offsets, lengths) + inside
+    shape = (int(rows.max()) + 1, seq_len)
+    input_ids = np.full(shape, PADDING_ID, np.int32)
+    labels = np.full(shape, IGNORED, np.int32)
+    last = np.zeros(shape[0], np.int32)
+    np.maximum.at(last, rows, segments.astype(np.int32))
+    segment_ids = np.repeat(last[:, None] + 1, seq_len, axis=1)
+    tokens = flat[np.repeat(starts, lengths) + inside]
+    input_ids.ravel()[target] = tokens
+    labels.ravel()[target] = tokens
+    segment_ids.ravel()[target] = np.repeat(segments, lengths)
+    return PackedTexts(input_ids, segment_ids, labels)

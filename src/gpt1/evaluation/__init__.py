@@ -1,0 +1,1 @@
+"""Measuring models: scores of texts, perplexity, token-by-token explanations."""

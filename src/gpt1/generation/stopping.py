@@ -1,0 +1,135 @@
+"""From the ids of one continuation to its text, which may end at a stop string.
+
+Text leaves as soon as it is final: what could yet turn out to be the beginning of a stop string
+waits, so no character is ever taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gpt1.tokenizer import Tokenizer
+
+
+class StopText:
+    """Lets text through up to the first stop string.
+
+    The stop string that is complete first counts, whatever pieces the text comes in; of two that
+    end at the same character, the longer.
+
+    Args:
+        stop: Strings to stop at, none empty.
+
+    Attributes:
+        stopped: Whether one of them has been met.
+    """
+
+    def __init__(self, stop: Sequence[str]) -> None:
+        self.stopped = False
+        self._stop = stop
+        self._held = ""
+
+    def push(self, piece: str) -> str:
+        """Take the next piece of text and return what is certain to stay."""
+        text = self._held + piece
+        found = [
+            (start + len(stop), start) for stop in self._stop if (start := text.find(stop)) >= 0
+        ]
+        if found:
+            self.stopped = True
+            self._held = ""
+            return text[: min(found)[1]]
+        keep = len(text) - self._beginning_of_stop(text)
+        self._held = text[keep:]
+        return text[:keep]
+
+    def flush(self) -> str:
+        """Return what was held back, at the end of the text."""
+        text, self._held = self._held, ""
+        return text
+
+    def _beginning_of_stop(self, text: str) -> int:
+        """Length of the longest end of ``text`` with which a stop string begins."""
+        longest = max((len(stop) for stop in self._stop), default=0)
+        sizes = range(min(longest - 1, len(text)), 0, -1)
+        return next((n for n in sizes if any(s.startswith(text[-n:]) for s in self._stop)), 0)
+
+
+@dataclass
+class Completion:
+    """One continuation of a prompt.
+
+    Attributes:
+        prompt_ids: Token ids of the prompt.
+        prompt: The prompt as the model read it: lower-case, spaced for people.
+        ids: Token ids of the continuation, up to the one at which a stop string was recognised;
+            without stop ids and the end-of-text token.
+        text: The continuation; ``prompt + text`` is the whole text.
+        finish_reason: ``"stop"`` at a stop string, a stop id or the end of the text, ``"length"``
+            after ``max_new_tokens``; None while it is being generated.
+    """
+
+    prompt_ids: list[int]
+    prompt: str = ""
+    ids: list[int] = field(default_factory=list)
+    text: str = ""
+    finish_reason: Literal["stop", "length"] | None = None
+
+
+class CompletionBuilder:
+    """Builds a `Completion` from ids that arrive one at a time. Its texts only ever grow.
+
+    Args:
+        tokenizer: Turns ids into text.
+        prompt_ids: Token ids of the prompt.
+        stop: Strings that end the continuation; they are cut off. The prompt may hold them.
+
+    Attributes:
+        completion: What is known so far.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, prompt_ids: list[int], stop: Sequence[str]) -> None:
+        self.completion = Completion(prompt_ids)
+        self._detokenizer = tokenizer.detokenizer()
+        self._stop_text = StopText(stop)
+        # The spacing of the last word of the prompt can depend on what follows: it comes later.
+        self._prompt_letters = _letters(tokenizer.decode(prompt_ids))
+        self._take("".join(map(self._detokenizer.push, prompt_ids)))
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string has been met: no further ids are wanted."""
+        return self._stop_text.stopped
+
+    def push(self, token_id: int) -> None:
+        """Take the next id."""
+        self.completion.ids.append(token_id)
+        self._take(self._detokenizer.push(token_id))
+
+    def finish(self, max_new_tokens: int) -> None:
+        """Add what is left of the text, after the last id.
+
+        Args:
+            max_new_tokens: The limit the ids were generated under: with fewer, an id ended them.
+        """
+        if not self.stopped:
+            self._take(self._detokenizer.flush())
+            self.completion.text += self._stop_text.flush()
+        full = not self.stopped and len(self.completion.ids) == max_new_tokens
+        self.completion.finish_reason = "length" if full else "stop"
+
+    def _take(self, piece: str) -> None:
+        """Add final text to the prompt until that is complete, and then to the continuation."""
+        end = 0
+        while self._prompt_letters and end < len(piece):
+            self._prompt_letters -= _letters(piece[end])
+            end += 1
+        self.completion.prompt += piece[:end]
+        self.completion.text += self._stop_text.push(piece[end:])
+
+
+def _letters(text: str) -> int:
+    """Number of characters that are not spaces: spacing does not change it."""
+    return len(text) - text.count(" ")

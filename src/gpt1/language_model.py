@@ -1,0 +1,305 @@
+"""A model with its tokenizer: text in, text or figures out. `gpt1.load` makes one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
+
+import torch
+
+from gpt1 import checkpoint
+from gpt1.config import GenerationConfig
+from gpt1.data.sources import TextSource
+from gpt1.errors import DataError
+from gpt1.evaluation.explaining import TokenExplanation, explain_ids
+from gpt1.evaluation.scoring import Perplexity, Score, perplexity, score_ids
+from gpt1.generation.decode import Decoder
+from gpt1.generation.settings import Settings, generation_config
+from gpt1.generation.stopping import Completion, CompletionBuilder
+from gpt1.model import GPT
+from gpt1.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+SEQUENCES_AT_ONCE = 32
+"""Continuations that are generated together; more prompts than that are taken in turn."""
+
+Texts: TypeAlias = "list[str] | tuple[str, ...]"
+"""Several texts. Not any sequence: a lone string is one as well."""
+
+
+class LanguageModel:
+    """GPT-1 with its tokenizer.
+
+    Args:
+        model: The network; is put in evaluation mode.
+        tokenizer: The one it was trained with.
+
+    Attributes:
+        model: The torch module: ``model(input_ids).logits`` is ``(B, T, V)``.
+        tokenizer: Text to ids and back.
+    """
+
+    def __init__(self, model: GPT, tokenizer: Tokenizer) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+
+    @overload
+    def generate(
+        self, prompt: str, *, include_prompt: bool = ..., **settings: Unpack[Settings]
+    ) -> str: ...
+    @overload
+    def generate(
+        self, prompt: Texts, *, include_prompt: bool = ..., **settings: Unpack[Settings]
+    ) -> list[str]: ...
+    @overload
+    def generate(
+        self,
+        prompt: str | Texts,
+        *,
+        n: int,
+        include_prompt: bool = ...,
+        **settings: Unpack[Settings],
+    ) -> Any: ...
+    def generate(
+        self,
+        prompt: str | Texts,
+        *,
+        n: int = 1,
+        include_prompt: bool = True,
+        **settings: Unpack[Settings],
+    ) -> Any:
+        """Continue one text, or each of several.
+
+        The result begins with the prompt as the model read it, lower-case and respaced:
+        ``generate("Hello, my dog")`` starts with ``hello, my dog``.
+
+        Args:
+            prompt: Text or texts. An empty one needs a tokenizer with an end-of-text token, after
+                which the model then begins a new text.
+            n: Continuations of each prompt; more than 1 needs sampling.
+            include_prompt: False returns the continuations alone, usually with a leading space.
+            **settings: ``max_new_tokens``, ``temperature``, ``top_k``, ``top_p``, ``stop``,
+                ``stop_ids`` and ``seed``, as in `GenerationConfig`; ``stop`` may be one string. The
+                prompt may hold stop strings. A text also ends at the end-of-text token. With a
+                seed, a prompt has the same continuations alone and among others.
+
+        Returns:
+            A string for a string and a list for a list; with n above 1, a list for each prompt.
+
+        Raises:
+            ConfigError: If a setting is unknown or out of range.
+            DataError: If a prompt is empty and the tokenizer has no end-of-text token.
+        """
+        prompts = [prompt] if isinstance(prompt, str) else prompt
+        texts = [
+            [(c.prompt if include_prompt else "") + c.text for c in completions]
+            for completions in self.complete(prompts, n=n, **settings)
+        ]
+        results = texts if n > 1 else [text for (text,) in texts]
+        return results[0] if isinstance(prompt, str) else results
+
+    def stream(
+        self, prompt: str, *, include_prompt: bool = True, **settings: Unpack[Settings]
+    ) -> Iterator[str]:
+        """Continue a text, handing out each piece as soon as it is final.
+
+        Args:
+            prompt: Text.
+            include_prompt: Whether the first piece is the prompt, as the model read it.
+            **settings: As for `generate`.
+
+        Returns:
+            Pieces of text, none empty; joined, they are what `generate` returns.
+
+        Raises:
+            ConfigError: If a setting is unknown or out of range.
+            DataError: If the prompt is empty and the tokenizer has no end-of-text token.
+        """
+        config = generation_config(**settings)
+        builder = self._builder(self._prompt_ids(prompt), config)
+        return self._growth(builder, config, include_prompt)
+
+    def _growth(
+        self, builder: CompletionBuilder, config: GenerationConfig, include_prompt: bool
+    ) -> Iterator[str]:
+        completion, sent = builder.completion, 0
+        for _ in self._steps([builder], config):
+            text = completion.text
+            if include_prompt:
+                text = completion.prompt + text
+            if len(text) > sent:
+                yield text[sent:]
+            sent = len(text)
+
+    def complete(
+        self, prompts: Texts, *, n: int = 1, **settings: Unpack[Settings]
+    ) -> list[list[Completion]]:
+        """Continue texts and return ids and the reason of each end as well: `generate` in full.
+
+        Args:
+            prompts: Texts.
+            n: Continuations of each.
+            **settings: As for `generate`.
+
+        Returns:
+            n continuations for each prompt.
+
+        Raises:
+            ConfigError: If a setting is unknown or out of range.
+            DataError: If a prompt is empty and the tokenizer has no end-of-text token.
+        """
+        config = generation_config(n=n, **settings)
+        builders = [
+            [self._builder(ids, config) for _ in range(n)] for ids in map(self._prompt_ids, prompts)
+        ]
+        by_length = sorted(builders, key=lambda group: len(group[0].completion.prompt_ids))
+        size = max(1, SEQUENCES_AT_ONCE // n)
+        for start in range(0, len(by_length), size):
+            batch = [builder for group in by_length[start : start + size] for builder in group]
+            for _ in self._steps(batch, config):
+                pass
+        return [[builder.completion for builder in group] for group in builders]
+
+    def _prompt_ids(self, prompt: str) -> list[int]:
+        ids = self.tokenizer.encode(prompt)
+        if not ids and self.tokenizer.end_of_text_id is not None:
+            return [self.tokenizer.end_of_text_id]
+        if not ids:
+            raise DataError(
+                f"the prompt {prompt!r} has no tokens, and this model has no end-of-text token to "
+                "begin a text with; give at least one word"
+            )
+        return ids
+
+    def _builder(self, prompt_ids: list[int], config: GenerationConfig) -> CompletionBuilder:
+        return CompletionBuilder(self.tokenizer, prompt_ids, config.stop)
+
+    def _steps(
+        self, builders: Sequence[CompletionBuilder], config: GenerationConfig
+    ) -> Iterator[None]:
+        """Generate n completions a prompt; yields before the first token and after each step."""
+        yield
+        tokenizer = self.tokenizer
+        end_of_text = tokenizer.end_of_text_id
+        unnamed = range(tokenizer.vocab_size, self.model.config.vocab_size)
+        decoder = Decoder(
+            self.model,
+            [builder.completion.prompt_ids for builder in builders[:: config.n]],
+            config,
+            stop_ids=() if end_of_text is None else (end_of_text,),
+            suppress={*tokenizer.special_tokens.values(), *unnamed} - {end_of_text},
+        )
+        for step in decoder:
+            for sequence, token in step:
+                builders[sequence].push(token)
+                if builders[sequence].stopped:
+                    decoder.end(sequence)
+            yield
+        for builder in builders:
+            builder.finish(config.max_new_tokens)
+        yield
+
+    @overload
+    def score(self, texts: str) -> Score: ...
+    @overload
+    def score(self, texts: Texts) -> list[Score]: ...
+    def score(self, texts: str | Texts) -> Score | list[Score]:
+        """Log-probability of every token of each text.
+
+        Args:
+            texts: One text or several, of any length; long ones are read in overlapping windows
+                (see `gpt1.evaluation.scoring`).
+
+        Returns:
+            A `Score` for a string and a list for a list.
+        """
+        if isinstance(texts, str):
+            return self.score([texts])[0]
+        return score_ids(self.model, self.tokenizer.encode_batch(texts))
+
+    def perplexity(
+        self,
+        texts_or_path: str | Path | Iterable[str],
+        *,
+        text_column: str | None = None,
+        prefix: str = "",
+    ) -> Perplexity:
+        """How well the model predicts texts: per token, and per character.
+
+        Args:
+            texts_or_path: Texts, or the path of a file or folder that `TextSource` can read (a
+                ``.txt`` file is one text). A lone string is a path.
+            text_column: Of a csv or jsonl file.
+            prefix: Put in front of every text.
+
+        Returns:
+            A `Perplexity`. A first token has nothing before it and is not scored.
+
+        Raises:
+            DataError: If the file cannot be read or no text has two tokens.
+        """
+        texts = texts_or_path
+        if isinstance(texts, (str, Path)):
+            texts = TextSource(texts, text_column)
+        prefixed = (prefix + text for text in texts)
+        return perplexity(self.model, ((text, self.tokenizer.encode(text)) for text in prefixed))
+
+    def explain(self, text: str | Sequence[int], top: int = 5) -> list[TokenExplanation]:
+        """What the model expected in each place of a text.
+
+        Args:
+            text: Text, or token ids.
+            top: Alternatives a place, at least 1.
+
+        Returns:
+            For each token: its probability and rank given those before it, and the most probable
+            tokens in its place.
+
+        Raises:
+            ConfigError: If ``top`` is below 1.
+        """
+        ids = self.tokenizer.encode(text) if isinstance(text, str) else list(text)
+        pieces = self.tokenizer.pieces(range(self.tokenizer.vocab_size))
+        return explain_ids(self.model, ids, pieces, top)
+
+    def save(self, folder: str | Path) -> None:
+        """Write a checkpoint folder that `gpt1.load` and transformers can read.
+
+        Args:
+            folder: Where to.
+        """
+        checkpoint.save_model(folder, self.model, self.tokenizer)
+
+
+def load(
+    model: str | Path = "mini",
+    *,
+    revision: str | None = None,
+    device: str | torch.device = "cpu",
+    dtype: str | torch.dtype | None = None,
+    tokenizer_mode: str = "bert",
+) -> LanguageModel:
+    """Load a model with its tokenizer.
+
+    Args:
+        model: ``"mini"`` (comes with the package), a checkpoint folder, or a Hugging Face hub id
+            such as ``"openai-community/openai-gpt"``.
+        revision: Branch, tag or commit of a hub id.
+        device: Where to put it: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        dtype: Number format of the weights; default as stored.
+        tokenizer_mode: How text is split: one of `gpt1.tokenizer.MODES`.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        ConfigError: If there is no such device or number format.
+        CheckpointError: If the checkpoint is missing, incomplete or damaged.
+        TokenizerError: If its tokenizer cannot be read.
+    """
+    folder = checkpoint.locate(model, revision=revision)
+    network = checkpoint.load_model(folder, device=device, dtype=dtype)
+    return LanguageModel(network, Tokenizer.load(folder, tokenizer_mode))

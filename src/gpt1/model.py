@@ -1,0 +1,526 @@
+"""GPT-1 in one file: attention, block, decoder, tied output layer and its loss.
+
+Follows "Improving Language Understanding by Generative Pre-Training" (2018), section 3.1 and figure
+1. Parameter names and layout are those of the `openai-gpt` checkpoints, so files load with nothing
+renamed or transposed: matrices are stored input-major, ``y = x W + b``.
+
+Where a GPT-2 reader would trip: layer norm comes *after* each residual sum, there is none after the
+last block, and the activation is the tanh approximation of GELU.
+
+Shapes: ``B`` batch, ``T`` tokens, ``S`` tokens a query may see, ``D`` n_embd, ``H`` heads, ``K``
+    head
+size, ``V`` vocabulary, ``N`` positions scored by the loss.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from gpt1.config import GPTConfig
+
+IGNORED = -100
+"""Label of a position that is not a target."""
+
+LOSS_CHUNK_BYTES = 32 * 2**20
+"""Size of the largest block of logits the training loss holds at once."""
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": partial(F.gelu, approximate="tanh"),
+    "relu": F.relu,
+    "silu": F.silu,
+}
+
+
+class GPTOutput(NamedTuple):
+    """What a forward pass returns; a field that was not asked for is None.
+
+    Attributes:
+        logits: ``(B, T, V)``; position t scores token t + 1. None when labels were given.
+        loss: Mean of the next-token loss over all targets, in nats. Only with labels.
+        hidden_states: ``n_layer + 1`` tensors ``(B, T, D)``: the embeddings, then each block's
+            output.
+        attentions: ``n_layer`` tensors ``(B, H, T, S)``: attention weights, rows sum to 1.
+    """
+
+    logits: Tensor | None
+    loss: Tensor | None
+    hidden_states: tuple[Tensor, ...] | None
+    attentions: tuple[Tensor, ...] | None
+
+
+class KVCache:
+    """Keys and values of the tokens seen so far, in memory set aside once.
+
+    Rows of a batch may be of different length: row b holds ``lengths[b]`` tokens, and the next
+    forward pass writes behind them. Tokens count only once `advance` is called, so padding behind a
+    short row is overwritten and never attended to.
+
+    Args:
+        config: Of the model the cache is for.
+        batch_size: Rows.
+        capacity: Tokens a row can hold; at most ``config.n_positions``.
+        device: Where the model is.
+        dtype: Of the model's weights.
+    """
+
+    def __init__(
+        self,
+        config: GPTConfig,
+        batch_size: int,
+        capacity: int,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        shape = (config.n_layer, 2, batch_size, config.n_head, capacity, config.head_size)
+        self.data = torch.zeros(shape, device=device, dtype=dtype)
+        self.lengths = torch.zeros(batch_size, dtype=torch.long, device=device)
+        self.longest = 0
+        self.shortest = 0
+
+    @property
+    def capacity(self) -> int:
+        """Tokens a row can hold."""
+        return self.data.shape[4]
+
+    def advance(self, counts: Tensor | int) -> None:
+        """Count the tokens of the last forward pass as seen.
+
+        Args:
+            counts: ``(B,)`` real tokens of each row, or one number for all.
+        """
+        self.lengths = self.lengths + counts
+        self.longest, self.shortest = int(self.lengths.max()), int(self.lengths.min())
+
+    def select(self, rows: Tensor) -> None:
+        """Keep only the given rows, in the given order; a row may be named more than once.
+
+        Args:
+            rows: ``(B',)``, int64, row numbers.
+        """
+        self.data = self.data[:, :, rows]
+        self.lengths = self.lengths[rows]
+        self.advance(0)
+
+    def write(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Store the new keys and values of a layer and return all of it, new ones included.
+
+        Args:
+            layer: Block number.
+            k: ``(B, H, T, K)``.
+            v: ``(B, H, T, K)``.
+
+        Returns:
+            Two views ``(B, H, S, K)`` with ``S = longest + T``.
+        """
+        keys, values = self.data[layer]
+        end = self.longest + k.shape[2]
+        if self.longest == self.shortest:
+            keys[:, :, self.longest : end] = k
+            values[:, :, self.longest : end] = v
+        else:
+            index = self.lengths[:, None] + torch.arange(k.shape[2], device=k.device)  # (B, T)
+            index = index[:, None, :, None].expand_as(k)
+            keys.scatter_(2, index, k)
+            values.scatter_(2, index, v)
+        return keys[:, :, :end], values[:, :, :end]
+
+
+class Conv1D(nn.Module):
+    """A linear layer that stores its matrix input-major, as the released weights do.
+
+    Args:
+        n_in: Width of the input.
+        n_out: Width of the output.
+    """
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_in, n_out))
+        self.bias = nn.Parameter(torch.zeros(n_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(..., n_in)`` to ``(..., n_out)``."""
+        flat = torch.addmm(self.bias, x.reshape(-1, x.shape[-1]), self.weight)
+        return flat.view(*x.shape[:-1], -1)
+
+
+class Attention(nn.Module):
+    """Causal multi-head self-attention with one fused projection for queries, keys and values."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.c_attn = Conv1D(config.n_embd, 3 * config.n_embd)
+        self.c_proj = Conv1D(config.n_embd, config.n_embd)
+        self.n_head = config.n_head
+        self.attn_pdrop = config.attn_pdrop
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None, cache: tuple[KVCache, int] | None, need_weights: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Mix each token with the tokens it may see.
+
+        Args:
+            x: ``(B, T, D)``.
+            mask: ``(B or 1, 1, T, S)``, True where a query may see a key; None: each sees all
+                before it.
+            cache: Where to keep keys and values, and under which block number.
+            need_weights: Also return the attention weights (slower: they are built in full).
+
+        Returns:
+            ``(B, T, D)`` and the weights ``(B, H, T, S)`` or None.
+        """
+        heads = self.c_attn(x).unflatten(2, (3, self.n_head, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = heads.unbind(0)  # each (B, H, T, K)
+        if cache is not None:
+            k, v = cache[0].write(cache[1], k, v)
+        causal = mask is None and q.shape[2] > 1
+        dropout = self.attn_pdrop if self.training else 0.0
+        weights = None
+        # On a CPU the fused kernel takes two to three times as long as plain products in bfloat16.
+        if need_weights or (q.dtype == torch.bfloat16 and q.device.type == "cpu"):
+            weights = attention_weights(q, k, mask, causal)
+            y = F.dropout(weights, dropout) @ v
+        else:
+            y = F.scaled_dot_product_attention(
+                q, k, v, attn_mask=mask, is_causal=causal, dropout_p=dropout
+            )
+        return self.c_proj(y.transpose(1, 2).flatten(2)), weights if need_weights else None
+
+
+def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+    """Softmax of the scaled, masked scores, written out (GPT-1 section 3.1; scale 1/sqrt(K)).
+
+    Args:
+        q: ``(B, H, T, K)``.
+        k: ``(B, H, S, K)``.
+        mask: ``(B or 1, 1, T, S)``, True where a query may see a key, or None.
+        causal: Without a mask: each query sees the keys up to its own position.
+
+    Returns:
+        ``(B, H, T, S)``, rows sum to 1.
+    """
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
+    if causal:
+        mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    return scores.softmax(dim=-1)
+
+
+class MLP(nn.Module):
+    """Position-wise feed-forward layer, four times as wide inside."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.c_fc = Conv1D(config.n_embd, 4 * config.n_embd)
+        self.c_proj = Conv1D(4 * config.n_embd, config.n_embd)
+        self.act = ACTIVATIONS[config.afn]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, T, D)`` to ``(B, T, D)``."""
+        return self.c_proj(self.act(self.c_fc(x)))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """One Transformer layer, post-norm as in the paper's figure 1."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.attn = Attention(config)
+        self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.mlp = MLP(config)
+        self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.drop = nn.Dropout(config.resid_pdrop)
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None, cache: tuple[KVCache, int] | None, need_weights: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """``(B, T, D)`` to the same, and attention weights on request; see `Attention`."""
+        attended, weights = self.attn(x, mask, cache, need_weights)
+        n = self.ln_1(x + self.drop(attended))
+        return self.ln_2(n + self.drop(self.mlp(n))), weights
+
+
+class GPT(nn.Module):
+    """The GPT-1 language model: a decoder whose output layer is its token table.
+
+    Args:
+        config: Shape of the network; the default is the paper's.
+    """
+
+    def __init__(self, config: GPTConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or GPTConfig()
+        self.tokens_embed = nn.Embedding(config.vocab_size, config.n_embd)
+        self.positions_embed = nn.Embedding(config.n_positions, config.n_embd)
+        self.drop = nn.Dropout(config.embd_pdrop)
+        self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.activation_checkpointing = False
+        if self.device.type != "meta":
+            self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw all weights anew: N(0, 0.02) for matrices and tables, 0 for biases, 1 for gains.
+
+        Source: GPT-1 section 4.1.
+        """
+        for name, parameter in self.named_parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(0.0, self.config.initializer_range, generator=generator)
+            else:
+                parameter.fill_(1.0 if ".ln_" in name and name.endswith("weight") else 0.0)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.tokens_embed.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the weights."""
+        return self.tokens_embed.weight.dtype
+
+    def num_parameters(self) -> int:
+        """Number of trained numbers; the tied output layer counts once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def new_cache(self, batch_size: int, capacity: int | None = None) -> KVCache:
+        """An empty cache for ``capacity`` tokens a row (default: n_positions)."""
+        capacity = capacity or self.config.n_positions
+        return KVCache(self.config, batch_size, capacity, device=self.device, dtype=self.dtype)
+
+    @torch.no_grad()
+    def grow_vocabulary(self, vocab_size: int, generator: torch.Generator | None = None) -> None:
+        """Append N(0, 0.02) rows to the token table for new tokens; old rows stay as they are.
+
+        Args:
+            vocab_size: New number of rows; at least the present one.
+            generator: Source of the random numbers.
+
+        Raises:
+            ValueError: If ``vocab_size`` is smaller than the present one.
+
+        Source: the special tokens of GPT-1 section 3.3.
+        """
+        old = self.tokens_embed.weight
+        if vocab_size < len(old):
+            raise ValueError(
+                f"vocab_size is {vocab_size} but the model has {len(old)} tokens; it can only grow"
+            )
+        grown = old.new_empty(vocab_size, old.shape[1])
+        grown[: len(old)] = old
+        grown[len(old) :].normal_(0.0, self.config.initializer_range, generator=generator)
+        self.tokens_embed = nn.Embedding(vocab_size, old.shape[1], _weight=grown)
+        self.config = self.config.replace(vocab_size=vocab_size)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        *,
+        labels: Tensor | None = None,
+        segment_ids: Tensor | None = None,
+        cache: KVCache | None = None,
+        logits_at: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> GPTOutput:
+        """Score the next token at every position, or, with labels, compute the loss.
+
+        Args:
+            input_ids: ``(B, T)``, int64, each in ``[0, V)``.
+            labels: ``(B, T)``, usually ``input_ids``; position t is the target of position t - 1,
+                and -100 marks what is not a target. The logits then never exist as a whole.
+            segment_ids: ``(B, T)``, int64, non-decreasing along a row: which text of a packed row a
+                token belongs to. Texts do not see each other, positions restart with each, and a
+                text's first token is not a target.
+            cache: Keys and values of earlier tokens; the new ones are added, and count as seen
+                after `KVCache.advance`. Not together with segment_ids.
+            logits_at: ``(B,)``, int64: score only this position of each row; logits are ``(B, 1,
+                V)``.
+            output_hidden_states: Return the embeddings and each block's output.
+            output_attentions: Return each block's attention weights.
+
+        Returns:
+            `GPTOutput` with what was asked for.
+
+        Raises:
+            ValueError: If the sequence is longer than ``n_positions``, the cache is full, or
+                segment_ids and cache are both given.
+        """
+        positions, mask = self._positions_and_mask(input_ids, segment_ids, cache)
+        x = self.drop(self.tokens_embed(input_ids) + self.positions_embed(positions))  # (B, T, D)
+        hidden: list[Tensor] = [x]
+        attentions: list[Tensor] = []
+        for layer, block in enumerate(self.h):
+            x, weights = self._run_block(
+                block, x, mask, (cache, layer) if cache else None, output_attentions
+            )
+            if output_hidden_states:
+                hidden.append(x)
+            if weights is not None:
+                attentions.append(weights)
+        loss = None if labels is None else self._mean_loss(x, labels, segment_ids)
+        if logits_at is not None:
+            x = x[torch.arange(len(x), device=x.device), logits_at][:, None]
+        return GPTOutput(
+            logits=self.lm_head(x) if labels is None else None,
+            loss=loss,
+            hidden_states=tuple(hidden) if output_hidden_states else None,
+            attentions=tuple(attentions) if output_attentions else None,
+        )
+
+    def _run_block(self, block: nn.Module, *args: Any) -> tuple[Tensor, Tensor | None]:
+        if self.activation_checkpointing and torch.is_grad_enabled():
+            return checkpoint(block, *args, use_reentrant=False)  # type: ignore[no-any-return]
+        return block(*args)  # type: ignore[no-any-return]
+
+    def _positions_and_mask(
+        self, input_ids: Tensor, segment_ids: Tensor | None, cache: KVCache | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Position of every token, ``(B or 1, T)``, and the mask if causal order is not all."""
+        seq_len, limit = input_ids.shape[1], self.config.n_positions
+        if segment_ids is not None and cache is not None:
+            raise ValueError("segment_ids and cache cannot be combined; pass one of them")
+        seen = cache.longest if cache is not None else 0
+        if cache is not None:
+            limit = min(limit, cache.capacity)
+        if seen + seq_len > limit:
+            raise ValueError(
+                f"the sequence has {seen + seq_len} tokens but there is room for {limit}; "
+                "shorten the text or keep its last tokens only"
+            )
+        steps = torch.arange(seq_len, device=input_ids.device)
+        if segment_ids is not None:
+            return packed_positions(segment_ids), packed_mask(segment_ids)
+        if cache is None or seen == 0:
+            return steps[None], None
+        positions = cache.lengths[:, None] + steps  # (B, T)
+        if seq_len == 1 and cache.shortest == seen:
+            return positions, None
+        keys = torch.arange(seen + seq_len, device=input_ids.device)
+        return positions, (keys <= positions[:, :, None])[:, None]  # (B, 1, T, S)
+
+    def lm_head(self, hidden: Tensor) -> Tensor:
+        """Logits ``(..., V)`` of hidden states ``(..., D)``, by the token table (GPT-1 eq. 2)."""
+        return F.linear(hidden, self.tokens_embed.weight)
+
+    def _mean_loss(self, hidden: Tensor, labels: Tensor, segment_ids: Tensor | None) -> Tensor:
+        targets = shift_labels(labels, segment_ids)  # (B, T - 1)
+        scored = targets != IGNORED
+        return lm_loss(hidden[:, :-1][scored], self.tokens_embed.weight, targets[scored])
+
+
+def shift_labels(labels: Tensor, segment_ids: Tensor | None = None) -> Tensor:
+    """The target of every position but the last.
+
+    Args:
+        labels: ``(B, T)``, int64; -100 marks what is not a target.
+        segment_ids: ``(B, T)`` or None; the first token of a segment is not a target.
+
+    Returns:
+        ``(B, T - 1)``, int64: what position t has to predict, or -100.
+    """
+    targets = labels[:, 1:]
+    if segment_ids is None:
+        return targets
+    return targets.masked_fill(segment_ids[:, 1:] != segment_ids[:, :-1], IGNORED)
+
+
+def packed_positions(segment_ids: Tensor) -> Tensor:
+    """Positions ``(B, T)`` that restart at 0 with every segment of ``segment_ids`` ``(B, T)``."""
+    steps = torch.arange(segment_ids.shape[1], device=segment_ids.device).expand_as(segment_ids)
+    begins = F.pad(segment_ids[:, 1:] != segment_ids[:, :-1], (1, 0), value=True)
+    return steps - (steps * begins).cummax(dim=1).values
+
+
+def packed_mask(segment_ids: Tensor) -> Tensor:
+    """``(B, 1, T, T)``, True where a query may see a key: same segment, not later."""
+    same = segment_ids[:, :, None] == segment_ids[:, None, :]
+    return same.tril()[:, None]
+
+
+def lm_loss(
+    hidden: Tensor, table: Tensor, targets: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    """Weighted sum of next-token losses (GPT-1 eq. 1), fused with the output projection.
+
+    The logits are made, used for the loss and its gradients, and dropped a chunk at a time.
+
+    Args:
+        hidden: ``(N, D)``, states that predict.
+        table: ``(V, D)``, the token table.
+        targets: ``(N,)``, int64, each in ``[0, V)``.
+        weights: ``(N,)``, share of each target in the sum; default ``1 / N``, the mean.
+
+    Returns:
+        A scalar, float32, nats; 0 when N is 0.
+    """
+    if weights is None:
+        weights = torch.full((len(targets),), 1.0 / max(1, len(targets)), device=hidden.device)
+    return _FusedLMLoss.apply(hidden, table, targets, weights)  # type: ignore[no-any-return,no-untyped-call]
+
+
+@torch.no_grad()
+def token_log_probs(hidden: Tensor, table: Tensor, targets: Tensor) -> Tensor:
+    """Log-probability of each target, ``(N,)`` float32, nats; arguments as for `lm_loss`."""
+    chunks = [
+        logits.gather(1, targets[rows, None]).squeeze(1) - logits.logsumexp(1)
+        for rows, logits in _logit_chunks(hidden, table)
+    ]
+    return torch.cat(chunks) if chunks else hidden.new_empty(0)
+
+
+def _logit_chunks(hidden: Tensor, table: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Rows and their float32 logits, as many rows at a time as `LOSS_CHUNK_BYTES` allows."""
+    rows = max(1, LOSS_CHUNK_BYTES // (4 * len(table)))
+    for start in range(0, len(hidden), rows):
+        part = slice(start, start + rows)
+        yield part, (hidden[part] @ table.T).float()
+
+
+class _FusedLMLoss(torch.autograd.Function):
+    """`lm_loss`; the gradients are computed along with the loss, while a chunk's logits exist."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, table: Tensor, targets: Tensor, weights: Tensor
+    ) -> Tensor:
+        device = hidden.device.type
+        dtype = hidden.dtype
+        if torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
+        with torch.autocast(device, enabled=False):
+            states, low_table = hidden.to(dtype), table.to(dtype)
+            loss = hidden.new_zeros((), dtype=torch.float32)
+            needed = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+            if needed:
+                grad_hidden = torch.empty_like(hidden)
+                grad_table = torch.zeros_like(table)
+            for rows, logits in _logit_chunks(states, low_table):
+                target = targets[rows, None]
+                log_norm = logits.logsumexp(1, keepdim=True)
+                loss += ((log_norm - logits.gather(1, target)).squeeze(1) * weights[rows]).sum()
+                if needed:
+                    probs = logits.sub_(log_norm).exp_()
+                    probs.scatter_add_(1, target, probs.new_full((), -1.0).expand_as(target))
+                    grad_logits = probs.mul_(weights[rows, None]).to(dtype)
+                    grad_hidden[rows] = grad_logits @ low_table
+                    grad_table += grad_logits.T @ states[rows]
+        if needed:
+            ctx.save_for_backward(grad_hidden, grad_table)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        grad_hidden, grad_table = ctx.saved_tensors
+        return grad_hidden * grad_loss, grad_table * grad_loss, None, None

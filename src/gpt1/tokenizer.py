@@ -1,0 +1,390 @@
+"""Text to token ids and back: GPT-1's byte-pair encoding over the `tokenizers` (Rust) library.
+
+Mode ``bert`` splits text as every current transformers release does for GPT-1
+(`tokenization_openai.py`): lower-case, strip accents, split at whitespace and punctuation, then BPE
+within each word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tokenizers
+from tokenizers import AddedToken
+
+from gpt1.detokenize import END_OF_WORD, TokenStream, checked_id
+from gpt1.errors import ConfigError, TokenizerError
+from gpt1.vocabulary import (
+    UNKNOWN,
+    assemble,
+    base_vocabulary,
+    bert_normalizer,
+    count_words,
+    find_files,
+    from_json,
+    learn_merges,
+    read_files,
+)
+
+START, DELIMITER, CLASSIFY = "_start_", "_delimiter_", "_classify_"
+END_OF_TEXT, PAD = "<|endoftext|>", "<pad>"
+MODES = ("bert",)
+STANDARD_FORMS = {
+    **dict.fromkeys("\u201c\u201d\u201e\u201f", '"'),
+    **dict.fromkeys("\u2018\u2019\u201a\u201b\u00b4", "'"),
+    **dict.fromkeys("\u2013\u2014\u2015", "-"),
+    "\u2026": "...",
+}
+PIECE_CHARS = 1 << 16
+BATCH_CHARS = 1 << 20
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# Not \s: control characters that Python calls whitespace join words in the BERT normalizer.
+_BLANK = re.compile("[ \t\n\r]")
+
+
+class Encoding(NamedTuple):
+    """Parallel lists: ids, their pieces, and (start, end) character offsets into the text."""
+
+    ids: list[int]
+    pieces: list[str]
+    offsets: list[tuple[int, int]]
+
+
+class Tokenizer:
+    """GPT-1's tokenizer. Encoding is thread-safe; add special tokens before sharing it."""
+
+    def __init__(self, serialized: str, mode: str = "bert") -> None:
+        """Build from the text of a `tokenizer.json`; prefer `Tokenizer.load` and `Tokenizer.train`.
+
+        Args:
+            serialized: JSON as `tokenizers.Tokenizer.to_str` writes it.
+            mode: One of `MODES`.
+
+        Raises:
+            ConfigError: If the mode is unknown.
+            TokenizerError: If the JSON is not a GPT-1 style tokenizer.
+        """
+        if mode not in MODES:
+            raise ConfigError(f"tokenizer mode is {mode!r} but must be one of {', '.join(MODES)}")
+        self.mode = mode
+        self._marked = from_json(serialized)
+        self.add_special_tokens([UNKNOWN])
+
+    def __reduce__(self) -> tuple[type[Tokenizer], tuple[str, str]]:
+        """Pickle and copy through JSON: the Rust object forgets `encode_special_tokens`."""
+        return Tokenizer, (self._marked.to_str(), self.mode)
+
+    def __len__(self) -> int:
+        """Return `vocab_size`."""
+        return self.vocab_size
+
+    def __repr__(self) -> str:
+        """Show mode, size and special tokens."""
+        special = list(self._special)
+        return f"Tokenizer(mode={self.mode!r}, vocab_size={self.vocab_size}, special={special})"
+
+    @classmethod
+    def load(cls, path: str | Path, mode: str = "bert") -> Tokenizer:
+        """Read a tokenizer from disk.
+
+        Args:
+            path: A `tokenizer.json`, one of `VOCABULARY_FILES`, or a folder with such files.
+            mode: One of `MODES`.
+
+        Returns:
+            The tokenizer.
+
+        Raises:
+            ConfigError: If the mode is unknown.
+            TokenizerError: If files are missing, unreadable or do not fit together.
+        """
+        files = find_files(Path(path))
+        try:
+            return cls(read_files(files), mode)
+        except TokenizerError as error:
+            raise TokenizerError(f"{' with '.join(map(str, files))}: {error}") from error
+
+    def save(self, folder: str | Path) -> None:
+        """Write every file that `load` and transformers' `AutoTokenizer` read.
+
+        Args:
+            folder: Created if absent; gets `tokenizer.json`, `tokenizer_config.json`,
+                `special_tokens_map.json`, `vocab.json` and `merges.txt`.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._marked.save(str(folder / "tokenizer.json"))
+        self._marked.model.save(str(folder))
+        named = {"unk_token": UNKNOWN, "eos_token": END_OF_TEXT, "pad_token": PAD}
+        known = {UNKNOWN, *self._special}
+        roles: dict[str, Any] = {role: name for role, name in named.items() if name in known}
+        roles["additional_special_tokens"] = [n for n in self._special if n not in named.values()]
+        config = {"tokenizer_class": "PreTrainedTokenizerFast", "mode": self.mode, **roles}
+        for name, content in (("tokenizer_config", config), ("special_tokens_map", roles)):
+            text = json.dumps(content, indent=2) + "\n"
+            (folder / f"{name}.json").write_text(text, encoding="utf-8")
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, special tokens included."""
+        return len(self._pieces)
+
+    @property
+    def special_tokens(self) -> dict[str, int]:
+        """Special tokens and their ids, in id order; ``<unk>`` is not one of them."""
+        return dict(self._special)
+
+    @property
+    def end_of_text_id(self) -> int | None:
+        """Id of ``<|endoftext|>``, None before it is added."""
+        return self._special.get(END_OF_TEXT)
+
+    @property
+    def pad_id(self) -> int | None:
+        """Id of ``<pad>``, None before it is added."""
+        return self._special.get(PAD)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of everything that determines ids: equal prints give equal ids."""
+        spec = json.loads(self._marked.to_str())
+        model = [spec["model"][key] for key in ("vocab", "merges", "fuse_unk")]
+        added = [
+            (token["content"], token["id"], token["special"]) for token in spec["added_tokens"]
+        ]
+        parts = [self.mode, spec["normalizer"], spec["pre_tokenizer"], model, added]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def token_id(self, name: str) -> int:
+        """Return the id of a piece (``cute</w>``) or special token (``_start_``).
+
+        Raises:
+            TokenizerError: If there is none; the message names the nearest ones.
+        """
+        token_id = self._marked.token_to_id(name)
+        if token_id is None:
+            near = get_close_matches(name, self._pieces) or [*self._special, UNKNOWN]
+            raise TokenizerError(f"no token {name!r} in the vocabulary; nearest: {', '.join(near)}")
+        return token_id
+
+    def add_special_tokens(self, names: Sequence[str]) -> list[int]:
+        """Append special tokens after the current vocabulary; known ones keep their id.
+
+        Args:
+            names: Texts without whitespace, in the order their ids shall have.
+
+        Returns:
+            The id of each name.
+
+        Raises:
+            TokenizerError: If a name is empty or holds whitespace, or ``names`` is one string.
+        """
+        if isinstance(names, str):
+            raise TokenizerError(f"names is one string, {names!r}; pass a list of strings")
+        for name in names:
+            if not name or re.search(r"\s", name):
+                raise TokenizerError(f"special token {name!r} is empty or holds whitespace")
+        added = [AddedToken(name, normalized=False, special=True) for name in names]
+        self._marked.add_special_tokens(added)
+        # `encode_special_tokens` is state of the Rust object, so each setting has its own object.
+        self._plain = tokenizers.Tokenizer.from_str(self._marked.to_str())
+        self._plain.encode_special_tokens = True
+        self._index()
+        return [self.token_id(name) for name in names]
+
+    def _index(self) -> None:
+        vocabulary = self._marked.get_vocab()
+        self._pieces = sorted(vocabulary, key=vocabulary.__getitem__)
+        added = self._marked.get_added_tokens_decoder()
+        special = {token.content: i for i, token in sorted(added.items()) if token.special}
+        self._special = {name: i for name, i in special.items() if name != UNKNOWN}
+        # Added tokens carry no suffix but are words of their own to a reader.
+        self._words = [p + END_OF_WORD if i in added else p for i, p in enumerate(self._pieces)]
+
+    def _rust(self, allow_special: bool) -> tokenizers.Tokenizer:
+        return self._marked if allow_special else self._plain
+
+    def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
+        """Return the ids of one text.
+
+        Args:
+            text: Any string; lone surrogates count as U+FFFD.
+            allow_special: Whether ``_start_`` and its like in the text become their special ids;
+                by default they are ordinary characters, so that no user can forge them.
+
+        Returns:
+            Ids in ``[0, vocab_size)``; empty for blank text.
+
+        Raises:
+            TokenizerError: If the text is not a string.
+        """
+        text = _repaired(text)
+        if len(text) > PIECE_CHARS:
+            return self.encode_batch([text], allow_special=allow_special)[0]
+        return self._rust(allow_special).encode(text).ids
+
+    def encode_batch(self, texts: Iterable[str], *, allow_special: bool = False) -> list[list[int]]:
+        """Return the ids of each text, on all cores; arguments and errors as for `encode`."""
+        return list(self._encode(texts, 1024, allow_special))
+
+    def encode_stream(self, texts: Iterable[str], *, batch_size: int = 1024) -> Iterator[list[int]]:
+        """Yield the ids of each text in order, holding one batch of text at a time.
+
+        Args:
+            texts: Read lazily; may be endless.
+            batch_size: Most texts per batch, at least 1. A batch also ends at `BATCH_CHARS`
+                characters; long texts are cut at whitespace, which leaves their ids unchanged.
+
+        Returns:
+            One list of ids per text.
+
+        Raises:
+            ConfigError: If ``batch_size`` is below 1.
+            TokenizerError: If a text is not a string.
+        """
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size} but must be at least 1")
+        return self._encode(texts, batch_size, allow_special=False)
+
+    def _encode(
+        self, texts: Iterable[str], batch_size: int, allow_special: bool
+    ) -> Iterator[list[int]]:
+        rust = self._rust(allow_special)
+        ids: list[int] = []
+        for batch in _batches(texts, batch_size):
+            encodings = rust.encode_batch_fast([piece for piece, _ in batch])
+            for encoding, (_, is_last) in zip(encodings, batch, strict=True):
+                ids += encoding.ids
+                if is_last:
+                    yield ids
+                    ids = []
+
+    def encode_with_offsets(self, text: str) -> Encoding:
+        """Return the ids of one text with their places in it; arguments as for `encode`."""
+        encoding = self._plain.encode(_repaired(text))
+        return Encoding(encoding.ids, encoding.tokens, encoding.offsets)
+
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """Return the raw vocabulary strings, for example ``cute</w>``.
+
+        Raises:
+            TokenizerError: If an id is outside the vocabulary.
+        """
+        return [self._pieces[checked_id(i, len(self))] for i in ids]
+
+    def detokenizer(self, *, skip_special: bool = True) -> TokenStream:
+        """Return a decoder for ids that arrive one at a time; its texts join to `decode`'s."""
+        return TokenStream(self._words, self._special.values() if skip_special else ())
+
+    def decode(self, ids: Iterable[int], *, raw: bool = False, skip_special: bool = True) -> str:
+        """Return the text of token ids.
+
+        Args:
+            ids: Ids in ``[0, vocab_size)``.
+            raw: Whether words and punctuation stay apart, as transformers prints them; by default
+                the text is spaced for people (see `gpt1.detokenize.Detokenizer`).
+            skip_special: Whether special tokens are left out.
+
+        Returns:
+            The text, lower-case.
+
+        Raises:
+            TokenizerError: If an id is outside the vocabulary.
+        """
+        if raw:
+            skipped = frozenset(self._special.values()) if skip_special else frozenset()
+            checked = (checked_id(i, len(self)) for i in ids)
+            return self._marked.decode([i for i in checked if i not in skipped], False)
+        stream = self.detokenizer(skip_special=skip_special)
+        return "".join([*map(stream.push, ids), stream.flush()])
+
+    @classmethod
+    def train(
+        cls,
+        texts: Iterable[str],
+        *,
+        vocab_size: int | None = None,
+        merges: int | None = None,
+        min_frequency: int = 2,
+        alphabet_size: int = 238,
+        standardize: bool = True,
+    ) -> Tokenizer:
+        """Learn a vocabulary; the same texts always give the same one.
+
+        Args:
+            texts: Read once, lazily; only the counts of distinct words are kept.
+            vocab_size: Most ids: ``<unk>``, each character plain and with ``</w>``, then merges.
+            merges: Most merges, in place of ``vocab_size`` (GPT-1: 40,000).
+            min_frequency: How often a pair must occur to be merged, at least 1.
+            alphabet_size: Most characters, at least 1 (GPT-1: 238); rarer ones become ``<unk>``.
+            standardize: Whether `STANDARD_FORMS` apply before anything else.
+
+        Returns:
+            The tokenizer, mode ``bert``, ``<unk>`` at id 0.
+
+        Raises:
+            ConfigError: If a size is out of range, or not exactly one of ``vocab_size`` and
+                ``merges`` is given.
+            TokenizerError: If a text is not a string, or none holds a word.
+        """
+        if (vocab_size is None) == (merges is None):
+            raise ConfigError(f"give vocab_size ({vocab_size}) or merges ({merges}), just one")
+        _check_at_least("merges", merges, 0)
+        _check_at_least("min_frequency", min_frequency, 1)
+        _check_at_least("alphabet_size", alphabet_size, 1)
+        normalizer = bert_normalizer(STANDARD_FORMS if standardize else {})
+        counts = count_words((piece for piece, _ in _pieces_of(texts)), normalizer)
+        base = base_vocabulary(counts, alphabet_size)
+        size = len(base) + (merges or 0) if vocab_size is None else vocab_size
+        _check_at_least("vocab_size with this alphabet_size", size, len(base))
+        learned = learn_merges(counts, base, size, min_frequency)
+        pieces = dict.fromkeys([*base, *("".join(pair) for pair in learned)])
+        ids = {piece: token_id for token_id, piece in enumerate(pieces)}
+        return cls(assemble(ids, learned, normalizer).to_str())
+
+
+def _check_at_least(name: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
+        raise ConfigError(f"{name} is {value} but must be at least {least}")
+
+
+def _repaired(text: str) -> str:
+    """Replace lone surrogates, which Rust strings cannot hold, one for one."""
+    if not isinstance(text, str):
+        raise TokenizerError(f"a text is {text!r} but must be a string; drop or convert such rows")
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def _split(text: str) -> Iterator[tuple[str, bool]]:
+    """Cut a text at whitespace into (piece, whether it is the last) of about `PIECE_CHARS`."""
+    start = 0
+    while blank := _BLANK.search(text, start + PIECE_CHARS):
+        yield text[start : blank.start()], False
+        start = blank.start()
+    yield text[start:], True
+
+
+def _pieces_of(texts: Iterable[str]) -> Iterator[tuple[str, bool]]:
+    if isinstance(texts, str):
+        raise TokenizerError(f"texts is one string, {texts[:20]!r}; pass a list of strings")
+    return chain.from_iterable(_split(_repaired(text)) for text in texts)
+
+
+def _batches(texts: Iterable[str], batch_size: int) -> Iterator[list[tuple[str, bool]]]:
+    batch: list[tuple[str, bool]] = []
+    chars = 0
+    for piece in _pieces_of(texts):
+        batch.append(piece)
+        chars += len(piece[0])
+        if len(batch) == batch_size or chars >= BATCH_CHARS:
+            yield batch
+            batch, chars = [], 0
+    yield batch

@@ -1,0 +1,128 @@
+"""Fine-tuning a language model on texts of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gpt1.checkpoint import load_model, locate
+from gpt1.config import TextConfig, TrainingConfig
+from gpt1.data.batches import PackedRows
+from gpt1.data.packing import pack
+from gpt1.data.sources import TextSource
+from gpt1.errors import ConfigError, DataError
+from gpt1.model import GPT
+from gpt1.tokenizer import Tokenizer
+from gpt1.training.loop import Job, Trainer
+from gpt1.training.objectives import LanguageModeling
+from gpt1.training.run import RunResult, check_folder, complete_run, keep_model, write_settings
+from gpt1.training.tracking import Watcher
+
+
+def finetune_lm(
+    model: str | Path,
+    texts: TextConfig,
+    out: str | Path,
+    training: TrainingConfig,
+    *,
+    resume: bool = False,
+    watch: Watcher | None = None,
+) -> RunResult:
+    """Fine-tune a language model.
+
+    Each text is prefixed, ended by the end token and packed with others into rows where texts do
+    not see each other.
+
+    Args:
+        model: "mini", a folder or a hub id.
+        texts: Which texts, and how they look to the model.
+        out: Folder of the run; the best model can be loaded from it.
+        training: Length, steps, optimizer.
+        resume: Continue the run in ``out``.
+        watch: Told about the training.
+
+    Returns:
+        What came of it.
+
+    Raises:
+        ConfigError: If ``out`` is in use and ``resume`` is not asked for, or a setting does not
+            fit.
+        DataError: If the texts cannot be read or are too few.
+        TrainingError: If the loss stops being finite.
+    """
+    settings = {"model": str(model), **asdict(texts), **asdict(training)}
+    out = check_folder(out, settings, resume=resume)
+    folder = locate(str(model))
+    network = load_model(folder, device=training.device, dtype="float32")
+    tokenizer = Tokenizer.load(folder)
+    torch.manual_seed(training.seed)
+    add_end_token(network, tokenizer, texts.end_token)
+    seq_len = sequence_length(training, network)
+    train, valid = (
+        PackedRows(pack(ids, seq_len, seed=training.seed)) if ids else None
+        for ids in encode_splits(texts, tokenizer, training.seed)
+    )
+    if train is None:
+        raise DataError(f"{texts.data} leaves no text to train on; lower --valid-fraction")
+    write_settings(out, settings)
+    job = Job(
+        train=train,
+        valid=valid,
+        objective=LanguageModeling(),
+        out=out,
+        keep=keep_model(out, network, tokenizer),
+    )
+    trainer = Trainer(network, training, job, watch=watch, resume=resume)
+    return complete_run(trainer, tokenizer, f"Fine-tuned from {model} on {texts.data}")
+
+
+def add_end_token(model: GPT, tokenizer: Tokenizer, end_token: str | None) -> None:
+    """Register the end token with the tokenizer and give it a row of the token table."""
+    if end_token is not None:
+        tokenizer.add_special_tokens([end_token])
+        model.grow_vocabulary(max(tokenizer.vocab_size, model.config.vocab_size))
+
+
+def sequence_length(training: TrainingConfig, model: GPT) -> int:
+    """Tokens per row: as asked for, at most what the model can take.
+
+    Raises:
+        ConfigError: If more is asked for.
+    """
+    limit = model.config.n_positions
+    seq_len = training.seq_len or limit
+    if seq_len > limit:
+        raise ConfigError(f"seq_len is {seq_len} but the model takes {limit} positions at most")
+    return seq_len
+
+
+def encode_splits(
+    config: TextConfig, tokenizer: Tokenizer, seed: int
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Token ids of the training and the validation texts, prefix and end token included."""
+    train = encode_texts(TextSource(config.data, config.text_column), config, tokenizer)
+    if config.valid_data is not None:
+        source = TextSource(config.valid_data, config.text_column)
+        return train, encode_texts(source, config, tokenizer)
+    held_out = round(len(train) * config.valid_fraction)
+    if config.valid_fraction and not held_out:
+        raise DataError(
+            f"{config.data} has {len(train)} texts, too few to hold out {config.valid_fraction:g} "
+            "of them; give more texts, --valid-data, or --valid-fraction 0 to validate on none"
+        )
+    order = np.random.default_rng(seed).permutation(len(train))
+    split = order[:held_out], order[held_out:]
+    valid, train = ([train[i] for i in sorted(part)] for part in split)
+    return train, valid
+
+
+def encode_texts(texts: Iterable[str], config: TextConfig, tokenizer: Tokenizer) -> list[list[int]]:
+    """Token ids of each text, prefix and end token included."""
+    end = [] if config.end_token is None else [tokenizer.token_id(config.end_token)]
+    prefixed = (config.prefix + text for text in islice(texts, config.max_texts))
+    return [[*ids, *end] for ids in tokenizer.encode_stream(prefixed)]

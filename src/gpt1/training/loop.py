@@ -1,0 +1,255 @@
+"""The training loop, one for pre-training and fine-tuning.
+
+Which sequences a step reads and which dropout masks it draws depend on (seed, step) alone, so a run
+that resumes goes the way it would have gone.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gpt1.config import TrainingConfig
+from gpt1.data.batches import Batch, BatchSource, batch_indices, steps_per_epoch
+from gpt1.errors import TrainingError
+from gpt1.model import GPT
+from gpt1.training.interrupt import StopRequest, stop_on_interrupt
+from gpt1.training.objectives import Objective
+from gpt1.training.optimizer import build_optimizers
+from gpt1.training.schedule import lr_factor
+from gpt1.training.state import LoopState, load_state, save_state
+from gpt1.training.tracking import LogWatcher, MetricsLog, Watcher
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What one run trains on and where it writes.
+
+    Attributes:
+        train: Training sequences.
+        valid: Validation sequences, or None: then the last weights are kept, not the best.
+        objective: What is minimised.
+        out: Folder of the run: metrics and state.
+        keep: Called to write the model whenever its weights are the ones to keep.
+    """
+
+    train: BatchSource
+    valid: BatchSource | None
+    objective: Objective
+    out: Path
+    keep: Callable[[], None]
+
+
+class Trainer:
+    """Trains a model as a config says.
+
+    Args:
+        model: On its device; trained in place.
+        config: Of the run.
+        job: Data, objective and folder.
+        watch: Told about the progress; default: the log.
+        resume: Go on from the state in the folder.
+    """
+
+    def __init__(
+        self,
+        model: GPT,
+        config: TrainingConfig,
+        job: Job,
+        *,
+        watch: Watcher | None = None,
+        resume: bool = False,
+    ) -> None:
+        self.model = model
+        self.config = config
+        self.job = job
+        self.watch = watch or LogWatcher()
+        self.total_steps = total_steps(config, len(job.train))
+        self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+        self.optimizers = build_optimizers(
+            model, config.optimizer, config.lr, matrix_dtype=self.dtype
+        )
+        self.state = LoopState()
+        self.state_folder = job.out / "state"
+        if resume:
+            self.state = load_state(self.state_folder, model, self.optimizers)
+        self.metrics = MetricsLog(job.out / "metrics.jsonl", self.state.step)
+        self.model.activation_checkpointing = config.activation_checkpointing
+
+    def fit(self) -> bool:
+        """Train to the end, or until the user interrupts.
+
+        Returns:
+            Whether the run is complete; if not, its state is saved and it can be resumed.
+
+        Raises:
+            TrainingError: At a loss or gradient that is not finite, before the update.
+        """
+        self.watch.start(self.state.step, self.total_steps)
+        try:
+            with stop_on_interrupt() as stop:
+                return self._run(stop)
+        finally:
+            self.watch.stop()
+            self.model.eval()
+
+    def _run(self, stop: StopRequest) -> bool:
+        if self.state.step == 0 and self.job.valid is not None:
+            self.state.first_loss = self._validate("before training")
+        while not self._finished():
+            self._step()
+            if self._due(self.config.eval_every_steps):
+                self._evaluate()
+            if self._due(self.config.save_every_steps) or self._finished() or stop.requested:
+                save_state(self.state_folder, self.model, self.optimizers, self.state)
+            if stop.requested:
+                break
+        return self._finished()
+
+    def _finished(self) -> bool:
+        patience = self.config.patience
+        exhausted = patience is not None and self.state.stale >= patience
+        return exhausted or self.state.step >= self.total_steps
+
+    def _due(self, every: int) -> bool:
+        """Whether this step is the last, or one of every so many (0: only the last)."""
+        step = self.state.step
+        return step >= self.total_steps or (every > 0 and step % every == 0)
+
+    def _step(self) -> None:
+        """One optimizer update."""
+        began = time.perf_counter()
+        step = self.state.step + 1
+        torch.manual_seed(self.config.seed * 2**32 + step)
+        self.model.train()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak_lr"] * lr_factor(
+                    step, self.total_steps, self.config.schedule
+                )
+        loss, targets = self._backward(self._batch(step))
+        grad_norm = self._clip()
+        if not math.isfinite(loss) or not math.isfinite(grad_norm):
+            raise TrainingError(
+                f"step {step}: the loss is {loss:g} and the gradient norm {grad_norm:g}; stopped "
+                "before the update. Try a smaller --lr or a longer warm-up"
+            )
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self._record(step, loss, grad_norm, targets, time.perf_counter() - began)
+
+    def _batch(self, step: int) -> Batch:
+        sequences = len(self.job.train)
+        indices = batch_indices(sequences, self.config.batch_size, step, self.config.seed)
+        return self.job.train.rows(indices)
+
+    def _backward(self, batch: Batch) -> tuple[float, int]:
+        """Mean loss of the batch and its number of targets; gradients of that mean are left behind.
+
+        Each part of the batch weighs as much as it has targets, so the update does not depend on
+        ``micro_batch_size``.
+        """
+        size = self.config.micro_batch_size or len(batch.input_ids)
+        parts = [batch.rows(i, i + size) for i in range(0, len(batch.input_ids), size)]
+        counts = [self.job.objective.count(part) for part in parts]
+        targets = max(1, sum(counts))
+        total = torch.zeros((), device=self.model.device)
+        for part, count in zip(parts, counts, strict=True):
+            with self._autocast():
+                loss = self.job.objective.loss(self.model, part.to(self.model.device))
+            share = loss * (count / targets)
+            share.backward()  # type: ignore[no-untyped-call]
+            total += share.detach()
+        return float(total), targets
+
+    def _clip(self) -> float:
+        """Scale the gradients down to the allowed global norm; returns the norm before."""
+        limit = self.config.optimizer.clip_norm or math.inf
+        return float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit))
+
+    def _autocast(self) -> AbstractContextManager[None]:
+        enabled = self.dtype != torch.float32
+        return torch.autocast(self.model.device.type, self.dtype, enabled=enabled)
+
+    def _record(
+        self, step: int, loss: float, grad_norm: float, targets: int, seconds: float
+    ) -> None:
+        self.state.step = step
+        self.state.tokens += targets
+        self.state.elapsed_s += seconds
+        self.watch.update(step, loss, targets / seconds)
+        if self._due(self.config.log_every_steps):
+            self.metrics.write(
+                step=step,
+                loss=loss,
+                lr=self.optimizers[-1].param_groups[0]["lr"],
+                grad_norm=grad_norm,
+                tokens=self.state.tokens,
+                tokens_per_s=round(targets / seconds, 1),
+                elapsed_s=round(self.state.elapsed_s, 3),
+            )
+
+    def _evaluate(self) -> None:
+        """Validate, and keep the weights if they are the best (or, unjudged, the last)."""
+        state = self.state
+        if self.job.valid is None:
+            if state.step >= self.total_steps:
+                self.job.keep()
+            return
+        best = state.best_loss
+        loss = self._validate("" if best is None else f"best {best:.4f} at step {state.best_step}")
+        if best is None or loss < best:
+            state.best_loss, state.best_step, state.stale = loss, state.step, 0
+            self.job.keep()
+        else:
+            state.stale += 1
+
+    def _validate(self, remark: str) -> float:
+        """Validation loss, written down and told."""
+        loss = self.validation_loss()
+        self.metrics.write(step=self.state.step, valid_loss=loss)
+        end = f" ({remark})" if remark else ""
+        self.watch.note(f"step {self.state.step}: validation loss {loss:.4f}{end}")
+        return loss
+
+    @torch.no_grad()
+    def validation_loss(self) -> float:
+        """Mean loss over the validation targets, nats, dropout off."""
+        valid = self.job.valid
+        if valid is None:
+            raise TrainingError("there is no validation data to compute a loss on")
+        size = self.config.micro_batch_size or self.config.batch_size
+        batches = steps_per_epoch(len(valid), size)
+        self.model.eval()
+        total, targets = 0.0, 0
+        for i in range(min(batches, self.config.eval_batches or batches)):
+            batch = valid.rows(np.arange(i * size, min((i + 1) * size, len(valid))))
+            count = self.job.objective.count(batch)
+            with self._autocast():
+                loss = self.job.objective.loss(self.model, batch.to(self.model.device))
+            total += float(loss) * count
+            targets += count
+        return total / max(1, targets)
+
+
+def total_steps(config: TrainingConfig, sequences: int) -> int:
+    """Updates of the whole run.
+
+    Args:
+        config: ``max_steps`` where given, else ``epochs``.
+        sequences: Of one epoch.
+
+    Returns:
+        At least 1.
+    """
+    if config.max_steps is not None:
+        return config.max_steps
+    return max(1, round(config.epochs * steps_per_epoch(sequences, config.batch_size)))

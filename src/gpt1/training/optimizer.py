@@ -1,0 +1,123 @@
+"""The optimizers: AdamW with decay on matrices only, and Muon for the matrices of the blocks.
+
+AdamW follows GPT-1 section 4.1 (decoupled decay of 0.01 on everything but biases and gains). Muon
+(Jordan et al., 2024) replaces the update of a hidden matrix by the nearest orthogonal matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gpt1.config import OptimizerConfig
+from gpt1.model import GPT
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+"""Coefficients of the quintic iteration that pushes all singular values towards 1."""
+
+
+def build_optimizers(
+    model: GPT, config: OptimizerConfig, lr: float, *, matrix_dtype: torch.dtype = torch.float32
+) -> list[torch.optim.Optimizer]:
+    """Optimizers that together own every parameter of the model once.
+
+    Args:
+        model: What is trained.
+        config: Which optimizer, with its settings.
+        lr: Peak learning rate of AdamW.
+        matrix_dtype: Arithmetic of Muon's orthogonalisation.
+
+    Returns:
+        AdamW, and Muon before it where ``config.name`` asks for it. Each parameter group keeps its
+        peak rate under ``"peak_lr"``.
+    """
+    hidden = [p for p in model.h.parameters() if p.dim() == 2] if config.name == "muon" else []
+    taken = {id(p) for p in hidden}
+    rest = [p for p in model.parameters() if id(p) not in taken]
+    groups = [
+        {"params": [p for p in rest if p.dim() >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in rest if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    betas = (config.beta1, config.beta2)
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=lr, betas=betas, eps=config.epsilon, fused=True)
+    ]
+    if hidden:
+        optimizers.insert(
+            0, Muon(hidden, config.muon_lr, config.muon_momentum, config.weight_decay, matrix_dtype)
+        )
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak_lr"] = group["lr"]
+    return optimizers
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose update is orthogonalised by Newton-Schulz iteration.
+
+    The fused query-key-value matrix is taken as its three square parts.
+
+    Args:
+        params: Matrices, stored input-major.
+        lr: Learning rate.
+        momentum: Of the running mean of gradients, applied as Nesterov's.
+        weight_decay: Decoupled.
+        dtype: Arithmetic of the iteration.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        momentum: float,
+        weight_decay: float,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        super().__init__(params, defaults)
+        self.dtype = dtype
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Update every matrix that has a gradient."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    self._update(p, p.grad, group)
+
+    def _update(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[p]
+        if not state:
+            state["momentum"] = torch.zeros_like(p)
+        mean = state["momentum"].lerp_(grad, 1 - group["momentum"])
+        update = grad.lerp(mean, group["momentum"])
+        rows, columns = p.shape
+        parts = columns // rows if columns == 3 * rows else 1
+        square = update.view(rows, parts, -1).transpose(0, 1)  # (parts, rows, columns / parts)
+        direction = orthogonalize(square.to(self.dtype)).transpose(0, 1).reshape(p.shape)
+        scale = max(1.0, columns / parts / rows) ** 0.5
+        p.mul_(1 - group["lr"] * group["weight_decay"])
+        p.add_(direction.to(p.dtype), alpha=-group["lr"] * scale)
+
+
+def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
+    """Each matrix with its singular values moved to about 1 (between 0.7 and 1.2).
+
+    Args:
+        matrices: ``(..., rows, columns)``.
+        steps: Iterations.
+
+    Returns:
+        Of the same shape and dtype.
+    """
+    a, b, c = NEWTON_SCHULZ
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x: Tensor = matrices.mT if tall else matrices
+    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.mT if tall else x

@@ -1,0 +1,90 @@
+"""Pre-training: a new model, from texts or token shards (GPT-1 sections 3.1 and 4.1)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from gpt1.checkpoint import check_device
+from gpt1.config import GPTConfig, PrepareConfig, TrainingConfig
+from gpt1.data.batches import TokenWindows
+from gpt1.data.prepare import prepare
+from gpt1.data.shards import INDEX, Shards
+from gpt1.model import GPT
+from gpt1.tokenizer import Tokenizer
+from gpt1.training.finetune import sequence_length
+from gpt1.training.loop import Job, Trainer
+from gpt1.training.objectives import LanguageModeling
+from gpt1.training.run import RunResult, check_folder, complete_run, keep_model, write_settings
+from gpt1.training.tracking import LogWatcher, Watcher
+
+
+def pretrain(
+    data: str | Path,
+    out: str | Path,
+    training: TrainingConfig,
+    model: GPTConfig,
+    preparation: PrepareConfig | None = None,
+    *,
+    resume: bool = False,
+    watch: Watcher | None = None,
+) -> RunResult:
+    """Train a language model from scratch.
+
+    Args:
+        data: A folder of token shards, or texts (see `TextSource`): these become shards in
+            ``out/data``.
+        out: Folder of the run; the finished model can be loaded from it.
+        training: Length, steps, optimizer.
+        model: Shape; ``vocab_size`` is taken from the tokenizer.
+        preparation: How texts become shards; not used for shards.
+        resume: Continue the run in ``out``.
+        watch: Told about the progress.
+
+    Returns:
+        What came of it.
+
+    Raises:
+        ConfigError: If ``out`` is in use and ``resume`` is not asked for, or a setting does not
+            fit.
+        DataError: If the data cannot be read.
+        TrainingError: If the loss stops being finite.
+    """
+    preparation = preparation or PrepareConfig()
+    settings = {
+        "data": str(data),
+        "model": asdict(model),
+        "prepare": asdict(preparation),
+        **asdict(training),
+    }
+    out = check_folder(out, settings, resume=resume)
+    watch = watch or LogWatcher()
+    write_settings(out, settings)
+    shards = _shards(Path(data), out / "data", reuse=resume)
+    if shards is None:
+        shards = prepare([data], out / "data", preparation, advance=watch.advance)
+    tokenizer = Tokenizer.load(shards.folder)
+    shards.check_tokenizer(tokenizer.fingerprint)
+    torch.manual_seed(training.seed)
+    network = GPT(model.replace(vocab_size=tokenizer.vocab_size))
+    network.to(check_device(training.device))
+    seq_len = sequence_length(training, network)
+    train, valid = (shards.tokens(split) for split in ("train", "valid"))
+    windows = TokenWindows(train, seq_len)
+    job = Job(
+        train=windows,
+        valid=TokenWindows(valid, seq_len) if sum(map(len, valid)) >= seq_len else None,
+        objective=LanguageModeling(),
+        out=out,
+        keep=keep_model(out, network, tokenizer),
+    )
+    trainer = Trainer(network, training, job, watch=watch, resume=resume)
+    return complete_run(trainer, tokenizer, f"Pre-trained on {data}")
+
+
+def _shards(data: Path, prepared: Path, *, reuse: bool) -> Shards | None:
+    """The shards at ``data``, or those a run that is resumed has made; None: make them."""
+    folders = (data, prepared) if reuse else (data,)
+    return next((Shards(folder) for folder in folders if (folder / INDEX).is_file()), None)

@@ -1,0 +1,204 @@
+"""Vocabularies of GPT-1's kind as Rust tokenizers: read from files, checked, assembled, learned.
+
+The kind: BPE within words, ``</w>`` on the last symbol of a word, ``<unk>`` for unknown characters.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from gpt1.detokenize import END_OF_WORD
+from gpt1.errors import TokenizerError
+
+UNKNOWN = "<unk>"
+FILE_SETS = (
+    ("tokenizer.json",),
+    ("vocab.json", "merges.txt"),
+    ("encoder_bpe_40000.json", "vocab_40000.bpe"),
+)
+TEXT_CHARS = 1 << 16
+LONGEST_WORD = 1000
+
+
+def find_files(path: Path) -> list[Path]:
+    """Return the `tokenizer.json`, or the vocabulary with its merges, that a path stands for.
+
+    Raises:
+        TokenizerError: If the path is a folder without either.
+    """
+    if not path.is_dir():
+        names = next((names for names in FILE_SETS if path.name in names), (path.name,))
+        return [path.with_name(name) for name in names]
+    for names in FILE_SETS:
+        if all((path / name).is_file() for name in names):
+            return [path / name for name in names]
+    choices = " or ".join(" with ".join(names) for names in FILE_SETS)
+    raise TokenizerError(f"no tokenizer in the folder {path}; looked for {choices}")
+
+
+def read_files(files: Sequence[Path]) -> str:
+    """Return the text of a `tokenizer.json` for what `find_files` found.
+
+    Raises:
+        TokenizerError: If a file cannot be read, or vocabulary and merges do not fit together.
+    """
+    texts = [_read(file) for file in files]
+    if len(texts) == 1:
+        return texts[0]
+    vocabulary = _parsed(texts[0])
+    lines = [line for line in texts[1].split("\n") if line and not line.startswith("#version")]
+    try:
+        merges = [(left, right) for left, right in (line.split(" ") for line in lines)]
+        return assemble(vocabulary, merges, bert_normalizer({})).to_str()
+    except Exception as error:  # all that the Rust library raises
+        raise TokenizerError(f"vocabulary and merges do not fit together ({error})") from error
+
+
+def from_json(serialized: str) -> Tokenizer:
+    """Build the Rust tokenizer of a `tokenizer.json`, without truncation, padding or templates.
+
+    Raises:
+        TokenizerError: If the text is not the JSON of a GPT-1 style tokenizer.
+    """
+    spec = _parsed(serialized)
+    model = spec.get("model")
+    wanted = {"type": "BPE", "end_of_word_suffix": END_OF_WORD, "unk_token": UNKNOWN}
+    found = {key: model.get(key) for key in wanted} if isinstance(model, dict) else model
+    if found != wanted:
+        raise TokenizerError(f"not a GPT-1 tokenizer: its model must have {wanted}, has {found}")
+    spec |= dict.fromkeys(("truncation", "padding", "post_processor"))
+    try:
+        rust = Tokenizer.from_str(json.dumps(spec))
+    except Exception as error:  # all that the Rust library raises
+        raise TokenizerError(f"the tokenizers library refuses it ({error})") from error
+    if rust.token_to_id(UNKNOWN) is None:
+        raise TokenizerError(f"the vocabulary lacks {UNKNOWN}; add it, as id 0 in GPT-1")
+    ids = sorted(rust.get_vocab().values())
+    if ids != list(range(len(ids))):
+        raise TokenizerError(f"the {len(ids)} ids must be 0 to {len(ids) - 1}, each once")
+    return rust
+
+
+def bert_normalizer(standard_forms: Mapping[str, str]) -> normalizers.Normalizer:
+    """Return transformers' normalizer for GPT-1, after the given replacements of characters."""
+    bert = normalizers.BertNormalizer(lowercase=True)
+    if not standard_forms:
+        return bert
+    replacements = [normalizers.Replace(old, new) for old, new in standard_forms.items()]
+    return normalizers.Sequence([*replacements, bert])
+
+
+def assemble(
+    vocabulary: Mapping[str, int],
+    merges: Iterable[tuple[str, str]],
+    normalizer: normalizers.Normalizer,
+) -> Tokenizer:
+    """Build the pipeline of transformers' `OpenAIGPTTokenizer` round a vocabulary."""
+    model = models.BPE(
+        vocab=dict(vocabulary),
+        merges=list(merges),
+        continuing_subword_prefix="",
+        end_of_word_suffix=END_OF_WORD,
+        unk_token=UNKNOWN,
+        fuse_unk=False,
+    )
+    rust = _splitter(normalizer, pre_tokenizers.BertPreTokenizer(), model)
+    rust.decoder = decoders.BPEDecoder(suffix=END_OF_WORD)
+    return rust
+
+
+def count_words(texts: Iterable[str], normalizer: normalizers.Normalizer) -> dict[str, int]:
+    """Count the words of the texts, on all cores.
+
+    Raises:
+        TokenizerError: If there are none.
+    """
+    rust = _splitter(normalizer, pre_tokenizers.BertPreTokenizer(), models.BPE())
+    # With no alphabet the trainer only counts; its state is the one place that tells the counts.
+    trainer = trainers.BpeTrainer(vocab_size=0, limit_alphabet=0, show_progress=False)
+    rust.train_from_iterator(texts, trainer)
+    counts: dict[str, int] = json.loads(trainer.__getstate__())["BpeTrainer"]["words"]
+    if not counts:
+        raise TokenizerError("the training texts hold no word; pass at least one")
+    return counts
+
+
+def base_vocabulary(counts: Mapping[str, int], alphabet_size: int) -> list[str]:
+    """Return ``<unk>`` and the commonest characters, first plain, then with ``</w>``."""
+    frequency: Counter[str] = Counter()
+    for word, count in counts.items():
+        for character in word:
+            frequency[character] += count
+    ranked = sorted(frequency, key=lambda character: (-frequency[character], character))
+    alphabet = sorted(ranked[:alphabet_size])
+    return [UNKNOWN, *alphabet, *(character + END_OF_WORD for character in alphabet)]
+
+
+def learn_merges(
+    counts: Mapping[str, int], base: Sequence[str], vocab_size: int, min_frequency: int
+) -> list[tuple[str, str]]:
+    """Return the pairs to merge, first to last, until ``base`` has grown to ``vocab_size``.
+
+    Words with a character outside ``base`` or above `LONGEST_WORD` characters teach nothing: the
+    time a word takes grows with the square of its length.
+    """
+    # Left to itself the trainer numbers the suffixed characters in random order and breaks ties
+    # between equally common pairs by those numbers; naming all symbols here makes it repeatable.
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        special_tokens=list(base),
+        end_of_word_suffix=END_OF_WORD,
+        show_progress=False,
+    )
+    rust = _splitter(None, pre_tokenizers.WhitespaceSplit(), models.BPE())
+    alphabet = set(base)
+    usable = {
+        word: count
+        for word, count in counts.items()
+        if len(word) <= LONGEST_WORD and alphabet.issuperset(word)
+    }
+    rust.train_from_iterator(_repeated(usable), trainer)
+    return [(left, right) for left, right in json.loads(rust.to_str())["model"]["merges"]]
+
+
+def _splitter(
+    normalizer: normalizers.Normalizer | None,
+    pre_tokenizer: pre_tokenizers.PreTokenizer,
+    model: models.Model,
+) -> Tokenizer:
+    rust = Tokenizer(model)
+    rust.normalizer = normalizer
+    rust.pre_tokenizer = pre_tokenizer
+    return rust
+
+
+def _repeated(counts: Mapping[str, int]) -> Iterator[str]:
+    """Yield each word as often as it was counted, in texts of about `TEXT_CHARS` at most."""
+    for word, count in counts.items():
+        most = TEXT_CHARS // (len(word) + 1) + 1
+        for done in range(0, count, most):
+            yield f"{word} " * min(most, count - done)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TokenizerError(f"cannot read {file} as UTF-8 text ({error})") from error
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise TokenizerError(f"not valid JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise TokenizerError(f"the JSON must be an object but is a {type(content).__name__}")
+    return content

@@ -1,0 +1,95 @@
+"""``finetune lm``, ``pretrain`` and ``data prepare`` as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gpt1.cli.main import main
+from gpt1.language_model import load
+
+SMALL = ["--batch-size", "2", "--seq-len", "16", "--valid-fraction", "0.2"]
+
+
+def finetune(model: Path, data: Path, out: Path, *more: str) -> int:
+    words = ["--data", str(data), "--model", str(model), "--out", str(out), *SMALL, *more]
+    return main(["finetune", "lm", *words])
+
+
+def test_finetuning_leaves_a_model_a_curve_and_a_record(
+    tiny_model: Path, texts_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a run"
+    assert finetune(tiny_model, texts_csv, out, "--max-steps", "3", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["complete"] is True
+    assert result["step"] == 3
+    assert (out / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert {"README.md", "metrics.jsonl", "run.yaml"} <= {file.name for file in out.iterdir()}
+    assert load(out).tokenizer.end_of_text_id is not None
+
+
+def test_an_interrupted_run_says_how_to_resume_and_resumes(
+    tiny_model: Path, texts_csv: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "my run"
+    words = ["--data", str(texts_csv), "--model", str(tiny_model), "--out", str(out), *SMALL]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "gpt1", "finetune", "lm", *words, "--max-steps", "1000000"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert run.stderr is not None
+    while "validation loss" not in run.stderr.readline():
+        pass
+    run.send_signal(signal.SIGINT)
+    _, err = run.communicate()
+    assert run.returncode == 130
+    assert f"Continue with: gpt1 finetune lm --out '{out}' --resume" in err
+    assert (out / "state" / "latest").exists()
+
+
+def test_resume_needs_no_other_flag_and_ends_the_run(
+    tiny_model: Path, texts_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert finetune(tiny_model, texts_csv, out, "--max-steps", "4", "--save-every-steps", "2") == 0
+    capsys.readouterr()
+    assert main(["finetune", "lm", "--out", str(out), "--resume", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["step"] == 4
+
+
+def test_a_failed_start_leaves_no_folder(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert finetune(tiny_model, tmp_path / "missing.csv", tmp_path / "run") == 2
+    assert "missing.csv" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_second_run_in_a_folder_is_refused(
+    tiny_model: Path, texts_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert finetune(tiny_model, texts_csv, tmp_path / "run", "--max-steps", "1") == 0
+    assert finetune(tiny_model, texts_csv, tmp_path / "run", "--max-steps", "1") == 2
+    assert "holds a run or a model already" in capsys.readouterr().err
+
+
+def test_shards_are_prepared_and_pretrained_on(
+    texts_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shards, out = tmp_path / "shards", tmp_path / "model"
+    sizes = ["--vocab-size", "50", "--valid-fraction", "0.1"]
+    assert main(["data", "prepare", str(texts_csv), "--out", str(shards), *sizes, "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out)
+    assert counts["documents"] == 18
+    shape = ["--model.n-layer", "1", "--model.n-head", "2", "--model.n-embd", "16"]
+    words = [*shape, "--model.n-positions", "16", "--max-steps", "2", "--batch-size", "2"]
+    assert main(["pretrain", "--data", str(shards), "--out", str(out), *words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["step"] == 2
+    assert load(out).tokenizer.vocab_size == 50

@@ -1,0 +1,248 @@
+"""The public object: generate, stream, complete, score, perplexity, explain, save, load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.lively import lively_model, small_tokenizer
+
+from gpt1 import language_model
+from gpt1.errors import CheckpointError, ConfigError, DataError
+from gpt1.evaluation.scoring import Score
+from gpt1.language_model import LanguageModel, load
+
+TOKENIZER = small_tokenizer()
+LM = LanguageModel(lively_model(TOKENIZER.vocab_size + 3), TOKENIZER)
+SAMPLED: dict[str, Any] = {"temperature": 1.0, "seed": 0}
+
+
+@pytest.fixture(scope="module")
+def without_end() -> LanguageModel:
+    tokenizer = small_tokenizer(end_of_text=False)
+    return LanguageModel(lively_model(tokenizer.vocab_size), tokenizer)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "saved"
+    LM.save(folder)
+    return folder
+
+
+def test_a_string_gives_its_text_and_continuation() -> None:
+    text = LM.generate("The QUICK, brown fox", max_new_tokens=12)
+    assert text.startswith("the quick, brown fox")
+    assert len(text) > len("the quick, brown fox")
+
+
+def test_the_default_is_greedy() -> None:
+    assert LM.generate("the fox") == LM.generate("the fox", temperature=0.0, max_new_tokens=50)
+
+
+def test_a_list_gives_a_list_in_its_order() -> None:
+    prompts = ["the lazy dog's nose, he said", "fox", "the quick brown"]
+    assert LM.generate(prompts) == [LM.generate(prompt) for prompt in prompts]
+    assert LM.generate(tuple(prompts[:1])) == [LM.generate(prompts[0])]
+    assert LM.generate([]) == []
+
+
+def test_several_continuations_are_a_list_for_each_prompt() -> None:
+    one = LM.generate("the fox", n=3, **SAMPLED)
+    assert len(set(one)) == 3
+    assert LM.generate(["dog", "the fox"], n=3, **SAMPLED)[1] == one
+
+
+def test_the_same_seed_gives_the_same_text_alone_and_among_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prompts = [f"the fox jumps {'over ' * length}" for length in range(6)] * 2
+    alone = [LM.generate(prompt, n=2, max_new_tokens=8, **SAMPLED) for prompt in prompts]
+    for at_once in (1, 5, 32):
+        monkeypatch.setattr(language_model, "SEQUENCES_AT_ONCE", at_once)
+        assert LM.generate(prompts, n=2, max_new_tokens=8, **SAMPLED) == alone
+
+
+def test_different_seeds_give_different_texts() -> None:
+    texts = {LM.generate("the fox", temperature=1.0, seed=seed) for seed in range(4)}
+    assert len(texts) == 4
+
+
+def test_without_a_seed_equal_prompts_get_different_texts() -> None:
+    first, second = LM.generate(["the fox", "the fox"], temperature=1.0)
+    assert first != second
+
+
+def test_the_prompt_can_be_left_out() -> None:
+    whole = LM.generate("the fox:", **SAMPLED)
+    assert "the fox:" + LM.generate("the fox:", include_prompt=False, **SAMPLED) == whole
+
+
+prompts = st.sampled_from(["the fox", "isn '", 'he said "', "the dog :", "12 :", ""])
+stops = st.lists(st.text("theox '", min_size=1, max_size=3) | st.just("jumps"), max_size=3)
+
+
+@settings(deadline=None, max_examples=60)
+@given(prompts, stops, st.integers(0, 99), st.booleans(), st.integers(1, 30))
+def test_the_stream_joined_is_what_generate_returns(
+    prompt: str, stop: list[str], seed: int, include_prompt: bool, max_new_tokens: int
+) -> None:
+    options: dict[str, Any] = {
+        "stop": stop,
+        "seed": seed,
+        "temperature": 1.0,
+        "include_prompt": include_prompt,
+        "max_new_tokens": max_new_tokens,
+    }
+    pieces = list(LM.stream(prompt, **options))
+    text = LM.generate(prompt, **options)
+    assert "".join(pieces) == text
+    assert all(pieces)
+    assert not include_prompt or text.startswith(prompt.replace(" :", "").replace(" '", ""))
+
+
+def test_the_stream_begins_before_anything_is_generated() -> None:
+    stream = LM.stream("the fox", max_new_tokens=10**9)
+    assert next(stream) == "the fox"
+    assert next(stream)
+
+
+def test_stop_strings_end_the_continuation_and_not_the_prompt() -> None:
+    free = LM.generate("the fox", max_new_tokens=40, include_prompt=False, **SAMPLED)
+    stop = free[20:23]
+    text = LM.generate(f"{stop} the fox", max_new_tokens=40, stop="o", **SAMPLED)
+    assert text.startswith(f"{stop.strip()} the fox")
+    stopped = LM.generate(
+        "the fox", stop=[stop, "no such text"], max_new_tokens=40, include_prompt=False, **SAMPLED
+    )
+    assert stopped == free[: free.index(stop)]
+
+
+def test_the_end_of_text_token_ends_the_text_and_is_not_in_it() -> None:
+    lm = LanguageModel(lively_model(TOKENIZER.vocab_size), TOKENIZER)
+    everything_but_the_end = set(range(TOKENIZER.vocab_size)) - {TOKENIZER.end_of_text_id}
+    with torch.no_grad():
+        lm.model.tokens_embed.weight[list(everything_but_the_end)] = 0
+        state = lm.model(torch.tensor([[0]]), output_hidden_states=True).hidden_states[-1][0, 0]
+        lm.model.tokens_embed.weight[TOKENIZER.end_of_text_id] = state
+    ((completion,),) = lm.complete(["the fox"])
+    assert (completion.text, completion.ids, completion.finish_reason) == ("", [], "stop")
+
+
+def test_special_tokens_and_ids_without_a_name_are_never_generated() -> None:
+    ((completion,),) = LM.complete(["the fox"], temperature=50.0, seed=1, max_new_tokens=2000)
+    kept = set(completion.ids)
+    assert len(kept) > 40
+    assert kept.isdisjoint(TOKENIZER.special_tokens.values())
+    assert max(kept) < TOKENIZER.vocab_size
+
+
+def test_complete_tells_ids_and_why_each_text_ended() -> None:
+    (group,) = LM.complete(["the fox"], n=2, max_new_tokens=7, stop="o", **SAMPLED)
+    for completion in group:
+        assert completion.prompt_ids == TOKENIZER.encode("the fox")
+        assert completion.prompt == "the fox"
+        assert completion.finish_reason == ("length" if len(completion.ids) == 7 else "stop")
+    assert [c.prompt + c.text for c in group] == LM.generate(
+        "the fox", n=2, max_new_tokens=7, stop="o", **SAMPLED
+    )
+
+
+def test_an_empty_prompt_begins_after_the_end_of_text_token() -> None:
+    ((completion,),) = LM.complete([""], **SAMPLED)
+    assert completion.prompt_ids == [TOKENIZER.end_of_text_id]
+    assert LM.generate("", **SAMPLED) == completion.text
+
+
+@pytest.mark.parametrize("blank", ["", " \n"])
+def test_an_empty_prompt_without_an_end_of_text_token_is_refused(
+    without_end: LanguageModel, blank: str
+) -> None:
+    with pytest.raises(DataError, match=r"has no tokens.*no end-of-text token.*one word"):
+        without_end.generate(blank)
+    with pytest.raises(DataError, match="has no tokens"):
+        without_end.stream(blank)
+
+
+def test_a_model_without_an_end_of_text_token_generates(without_end: LanguageModel) -> None:
+    ((completion,),) = without_end.complete(["the fox"], max_new_tokens=9)
+    assert (len(completion.ids), completion.finish_reason) == (9, "length")
+
+
+def test_a_wrong_setting_is_refused_before_the_stream_is_read() -> None:
+    wrong: Any = {"top_q": 3}
+    with pytest.raises(ConfigError, match="no setting 'top_q'; did you mean top_"):
+        LM.stream("the fox", **wrong)
+
+
+def test_more_than_one_greedy_continuation_is_refused() -> None:
+    with pytest.raises(ConfigError, match="n is 2 but greedy decoding has one answer"):
+        LM.generate("the fox", n=2)
+
+
+def test_score_gives_a_score_for_a_string_and_a_list_for_a_list() -> None:
+    score = LM.score("the quick brown fox")
+    assert isinstance(score, Score)
+    assert score.ids == TOKENIZER.encode("the quick brown fox")
+    assert LM.score(["fox", "the quick brown fox"])[1].sum == pytest.approx(score.sum)
+
+
+def test_perplexity_of_texts_is_that_of_their_scores() -> None:
+    texts = ["the quick brown fox", "he said it isn't"]
+    scores = LM.score(texts)
+    result = LM.perplexity(texts)
+    tokens = sum(score.num_tokens for score in scores)
+    assert (result.tokens, result.characters) == (tokens, sum(map(len, texts)))
+    assert result.nats_per_token == pytest.approx(-sum(score.sum for score in scores) / tokens)
+
+
+def test_perplexity_of_a_text_file_takes_it_as_one_text(tmp_path: Path) -> None:
+    text = "the quick brown fox\njumps over the lazy dog"
+    path = tmp_path / "text.txt"
+    path.write_text(text, encoding="utf-8")
+    assert LM.perplexity(path) == LM.perplexity(str(path)) == LM.perplexity([text])
+
+
+def test_perplexity_of_a_table_reads_the_column_with_the_prefix(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("id,words\n1,the fox\n2,the dog\n", encoding="utf-8")
+    expected = LM.perplexity(["he said: the fox", "he said: the dog"])
+    assert LM.perplexity(path, text_column="words", prefix="he said: ") == expected
+
+
+def test_perplexity_of_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere"):
+        LM.perplexity(tmp_path / "nowhere.txt")
+
+
+def test_explain_takes_text_or_ids() -> None:
+    tokens = LM.explain("the quick fox", top=3)
+    assert tokens == LM.explain(TOKENIZER.encode("the quick fox"), top=3)
+    assert [token.piece for token in tokens] == ["the</w>", "quick</w>", "fox</w>"]
+    assert [len(token.alternatives) for token in tokens] == [0, 3, 3]
+
+
+def test_a_saved_model_loads_and_generates_the_same(folder: Path) -> None:
+    lm = load(folder)
+    assert not lm.model.training
+    assert lm.generate("the fox", **SAMPLED) == LM.generate("the fox", **SAMPLED)
+    assert load(str(folder)).score("the fox") == LM.score("the fox")
+
+
+def test_load_takes_a_dtype_and_a_device(folder: Path) -> None:
+    lm = load(folder, dtype="bfloat16", device=torch.device("cpu"))
+    assert (lm.model.dtype, lm.model.device.type) == (torch.bfloat16, "cpu")
+    assert lm.generate("the fox", **SAMPLED).startswith("the fox")
+
+
+def test_load_refuses_what_is_not_there(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="device 'cuda:99' cannot be used here"):
+        load(folder, device="cuda:99")
+    with pytest.raises(ConfigError, match="tokenizer mode is 'other'"):
+        load(folder, tokenizer_mode="other")
+    with pytest.raises(CheckpointError, match="nowhere"):
+        load(tmp_path / "nowhere")
