@@ -180,7 +180,7 @@ def test_a_pickle_is_never_opened_and_the_remedy_named(folder: Path) -> None:
 
 def test_missing_weights_are_named(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
-    with pytest.raises(CheckpointError, match=r"holds no weights, not model.safetensors"):
+    with pytest.raises(CheckpointError, match=r"holds no model.safetensors; name the folder"):
         load_model(folder)
 
 
@@ -338,7 +338,7 @@ def test_a_folder_of_other_things_is_not_written_to(
     tmp_path: Path, model: GPT, tokenizer: Tokenizer
 ) -> None:
     (tmp_path / "thesis.txt").touch()
-    with pytest.raises(ConfigError, match="not a checkpoint"):
+    with pytest.raises(ConfigError, match="not one of ours"):
         save_model(tmp_path, model, tokenizer)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 

@@ -13,8 +13,8 @@ import torch
 from gpt1.checkpoint import load_model, save_model
 from gpt1.cli import convert as command
 from gpt1.config import GPTConfig
-from gpt1.convert import Conversion, convert
-from gpt1.errors import ConfigError
+from gpt1.convert import FORMATS, Conversion, convert
+from gpt1.errors import CheckpointError, ConfigError
 from gpt1.model import GPT
 from gpt1.tokenizer import END_OF_TEXT, Tokenizer
 
@@ -102,7 +102,7 @@ def test_a_checkpoint_can_be_replaced_but_nothing_else(tmp_path: Path, folder: P
     convert(folder, tmp_path / "copy")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").touch()
-    with pytest.raises(ConfigError, match="not a checkpoint; name a new"):
+    with pytest.raises(ConfigError, match="not one of ours; name a new"):
         convert(folder, tmp_path / "other")
 
 
@@ -129,6 +129,19 @@ def test_heads_of_another_width_are_given_by_number(tmp_path: Path, folder: Path
     assert load_model(tmp_path / "back").config.n_head == 4
     with pytest.raises(ConfigError, match=r"n_head is 4 but .* stores its own; omit it"):
         convert(folder, tmp_path / "other", n_head=4)
+
+
+def test_a_full_disk_is_one_clear_error_in_either_format(tmp_path: Path, folder: Path) -> None:
+    resource = pytest.importorskip("resource", reason="file size limits are a POSIX feature")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        for number, to in enumerate(FORMATS):
+            with pytest.raises(CheckpointError, match=r"cannot write .*: .*needs about [\d,]+ byt"):
+                convert(folder, tmp_path / str(number), to=to)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == ["hf"]
 
 
 def test_an_unknown_format_is_refused(tmp_path: Path, folder: Path) -> None:

@@ -9,12 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.lively import lively_model, small_tokenizer
 
 from gpt1 import language_model
 from gpt1.errors import CheckpointError, ConfigError, DataError
 from gpt1.evaluation.scoring import Score
 from gpt1.language_model import LanguageModel, load
+from lively import lively_model, small_tokenizer
 
 TOKENIZER = small_tokenizer()
 LM = LanguageModel(lively_model(TOKENIZER.vocab_size + 3), TOKENIZER)
@@ -177,6 +177,21 @@ def test_a_wrong_setting_is_refused_before_the_stream_is_read() -> None:
     wrong: Any = {"top_q": 3}
     with pytest.raises(ConfigError, match="no setting 'top_q'; did you mean top_"):
         LM.stream("the fox", **wrong)
+
+
+def test_a_stop_id_outside_the_vocabulary_is_refused_before_the_stream_is_read() -> None:
+    with pytest.raises(ConfigError, match="stop_ids holds 9999"):
+        LM.stream("the fox", stop_ids=[9999])
+
+
+def test_a_stream_of_several_continuations_is_refused() -> None:
+    several: Any = {"n": 2, "temperature": 1.0}
+    with pytest.raises(ConfigError, match="n is 2 but a stream is one text"):
+        LM.stream("the fox", **several)
+
+
+def test_complete_takes_a_lone_string_as_one_prompt() -> None:
+    assert LM.complete("the fox") == LM.complete(["the fox"])
 
 
 def test_more_than_one_greedy_continuation_is_refused() -> None:

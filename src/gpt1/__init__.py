@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from gpt1.config import GenerationConfig, GPTConfig, TextConfig, TrainingConfig
+    from gpt1.config import (
+        GenerationConfig,
+        GPTConfig,
+        OptimizerConfig,
+        PrepareConfig,
+        ScheduleConfig,
+        TextConfig,
+        TrainingConfig,
+    )
     from gpt1.language_model import LanguageModel, load
     from gpt1.model import GPT
     from gpt1.tokenizer import Tokenizer
@@ -23,6 +31,9 @@ _HOMES = {
     "GPTConfig": "config",
     "GenerationConfig": "config",
     "LanguageModel": "language_model",
+    "OptimizerConfig": "config",
+    "PrepareConfig": "config",
+    "ScheduleConfig": "config",
     "TextConfig": "config",
     "Tokenizer": "tokenizer",
     "TrainingConfig": "config",
@@ -36,6 +47,9 @@ __all__ = [
     "GPTConfig",
     "GenerationConfig",
     "LanguageModel",
+    "OptimizerConfig",
+    "PrepareConfig",
+    "ScheduleConfig",
     "TextConfig",
     "Tokenizer",
     "TrainingConfig",

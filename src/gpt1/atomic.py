@@ -15,8 +15,8 @@ from uuid import uuid4
 from gpt1.config import RUN_FILE
 from gpt1.errors import CheckpointError, ConfigError
 
-OWN_ENTRIES = ("config.json", "params_shapes.json", RUN_FILE)
-"""A folder with one of these holds a checkpoint or a training run, and may be written to again."""
+OWN_ENTRIES = ("config.json", "params_shapes.json", "tokenizer.json", "index.json", RUN_FILE)
+"""A folder with one of these is a checkpoint, run, tokenizer or shards: it may be written to."""
 
 _TEMPORARY = ".saving-"
 _LEFTOVER_AGE_S = 24 * 3600
@@ -40,7 +40,7 @@ def check_destination(path: str | Path) -> None:
     if foreign and entries.isdisjoint(OWN_ENTRIES):
         raise ConfigError(
             f"the folder {path} is not empty and has none of {', '.join(OWN_ENTRIES)}, so it is "
-            "not a checkpoint; name a new or an empty folder"
+            "not one of ours; name a new or an empty folder"
         )
 
 

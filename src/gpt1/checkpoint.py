@@ -186,7 +186,7 @@ def locate(model: str | Path, *, revision: str | None = None) -> Path:
         ConfigError: If a revision is given for something that is not on the hub.
     """
     name, folder = str(model), Path(model).expanduser()
-    local = ASSETS / name if name in BUNDLED else folder
+    local = ASSETS / name if model in BUNDLED else folder
     if local.is_dir():
         if revision is not None:
             raise ConfigError(f"revision is {revision!r} but {name!r} is a folder; omit it")
@@ -228,10 +228,12 @@ def _weight_files(folder: Path) -> list[Path]:
             raise CheckpointError(f"{folder / INDEX} has no weight_map; fetch it again")
         return [folder / name for name in sorted(set(map(str, parts.values())))]
     pickles = sorted(file.name for pattern in _PICKLES for file in folder.glob(pattern))
-    found = f"only {', '.join(pickles)}" if pickles else "no weights"
+    if not pickles:
+        raise CheckpointError(f"{folder} holds no {WEIGHTS}; name the folder of a model")
     raise CheckpointError(
-        f"{folder} holds {found}, not {WEIGHTS}. Pickles (.bin, .pt) can run code when read, so "
-        "gpt1 never opens them; convert one with transformers: OpenAIGPTLMHeadModel"
+        f"{folder} holds only {', '.join(pickles)}, not {WEIGHTS}. Pickles (.bin, .pt) can run "
+        "code when read, so gpt1 never opens them; convert one with transformers: "
+        "OpenAIGPTLMHeadModel"
         f".from_pretrained({str(folder)!r}).save_pretrained('NEW')"
     )
 

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Literal
+from numbers import Integral, Real
+from typing import Any, Literal
 
 from gpt1.errors import ConfigError
+
+BELOW_1 = 0.999999
+"""Largest decay of a running mean: at 1 it would never move."""
 
 RUN_FILE = "run.yaml"
 """The resolved settings of a run, in its folder."""
@@ -21,14 +25,22 @@ def _raise_all(problems: list[str]) -> None:
         raise ConfigError("; ".join(problems))
 
 
-def _out_of_range(config: object, low: float, high: float, *names: str) -> list[str]:
-    """One message for each named field of ``config`` that lies outside ``[low, high]``."""
+def _out_of_range(config: Any, low: float, high: float, *names: str) -> list[str]:
+    """One message for each named field of ``config`` that is no number in ``[low, high]``."""
     limits = f"between {low:g} and {high:g}" if high != float("inf") else f"at least {low:g}"
-    return [
-        f"{name} is {value!r} but must be {limits}"
-        for name in names
-        if (value := getattr(config, name)) is not None and not low <= value <= high
-    ]
+    types = {field.name: str(field.type) for field in dataclasses.fields(config)}
+    problems = []
+    for name in names:
+        value = getattr(config, name)
+        whole = types[name].startswith("int")
+        if value is None:
+            continue
+        if not isinstance(value, Integral if whole else Real):
+            kind = "a whole number" if whole else "a number"
+            problems.append(f"{name} is {value!r} but must be {kind}")
+        elif not low <= float(value) <= high:
+            problems.append(f"{name} is {value!r} but must be {limits}")
+    return problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +121,7 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         """Refuse values no optimizer can use."""
-        problems = _out_of_range(self, 0, 1, "beta1", "beta2", "muon_momentum")
+        problems = _out_of_range(self, 0, BELOW_1, "beta1", "beta2", "muon_momentum")
         problems += _out_of_range(
             self, 0, float("inf"), "epsilon", "weight_decay", "clip_norm", "muon_lr"
         )
@@ -190,7 +202,8 @@ class TrainingConfig:
         )
         problems += _out_of_range(self, 2, inf, "seq_len")
         problems += _out_of_range(self, 1, inf, "eval_batches", "patience")
-        if self.max_steps is None and self.epochs <= 0:
+        problems += _out_of_range(self, 0, 2**32 - 1, "seed")
+        if self.max_steps is None and not 0 < self.epochs < inf:
             problems.append(f"epochs is {self.epochs:g} but must be more than 0")
         if self.precision not in ("fp32", "bf16"):
             problems.append(f"precision is {self.precision!r} but must be 'fp32' or 'bf16'")

@@ -14,7 +14,7 @@ from gpt1.errors import ConfigError
 from gpt1.model import GPT
 from gpt1.tokenizer import Tokenizer
 
-FORMATS = ("hf", "openai")
+FORMATS: tuple[Literal["hf", "openai"], ...] = ("hf", "openai")
 
 _TOKENIZER_FILES = {"vocab.json": "encoder_bpe_40000.json", "merges.txt": "vocab_40000.bpe"}
 _log = logging.getLogger(__name__)

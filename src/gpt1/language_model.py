@@ -11,7 +11,7 @@ import torch
 from gpt1 import checkpoint
 from gpt1.config import GenerationConfig
 from gpt1.data.sources import TextSource
-from gpt1.errors import DataError
+from gpt1.errors import ConfigError, DataError
 from gpt1.evaluation.explaining import TokenExplanation, explain_ids
 from gpt1.evaluation.scoring import Perplexity, Score, perplexity, score_ids
 from gpt1.generation.decode import Decoder
@@ -93,10 +93,9 @@ class LanguageModel:
             ConfigError: If a setting is unknown or out of range.
             DataError: If a prompt is empty and the tokenizer has no end-of-text token.
         """
-        prompts = [prompt] if isinstance(prompt, str) else prompt
         texts = [
             [(c.prompt if include_prompt else "") + c.text for c in completions]
-            for completions in self.complete(prompts, n=n, **settings)
+            for completions in self.complete(prompt, n=n, **settings)
         ]
         results = texts if n > 1 else [text for (text,) in texts]
         return results[0] if isinstance(prompt, str) else results
@@ -108,39 +107,29 @@ class LanguageModel:
 
         Args:
             prompt: Text.
-            include_prompt: Whether the first piece is the prompt, as the model read it.
+            include_prompt: As for `generate`.
             **settings: As for `generate`.
 
         Returns:
             Pieces of text, none empty; joined, they are what `generate` returns.
 
         Raises:
-            ConfigError: If a setting is unknown or out of range.
-            DataError: If the prompt is empty and the tokenizer has no end-of-text token.
+            Gpt1Error: As `generate` does; at once, not when the first piece is read.
         """
         config = generation_config(**settings)
-        builder = self._builder(self._prompt_ids(prompt), config)
-        return self._growth(builder, config, include_prompt)
-
-    def _growth(
-        self, builder: CompletionBuilder, config: GenerationConfig, include_prompt: bool
-    ) -> Iterator[str]:
-        completion, sent = builder.completion, 0
-        for _ in self._steps([builder], config):
-            text = completion.text
-            if include_prompt:
-                text = completion.prompt + text
-            if len(text) > sent:
-                yield text[sent:]
-            sent = len(text)
+        if config.n > 1:
+            raise ConfigError(f"n is {config.n} but a stream is one text; use generate for several")
+        builders = [self._builder(prompt, config)]
+        steps = _run(self._decoder(builders, config), builders)
+        return _growth(steps, builders[0].completion, include_prompt)
 
     def complete(
-        self, prompts: Texts, *, n: int = 1, **settings: Unpack[Settings]
+        self, prompts: str | Texts, *, n: int = 1, **settings: Unpack[Settings]
     ) -> list[list[Completion]]:
         """Continue texts and return ids and the reason of each end as well: `generate` in full.
 
         Args:
-            prompts: Texts.
+            prompts: One text or several.
             n: Continuations of each.
             **settings: As for `generate`.
 
@@ -148,59 +137,41 @@ class LanguageModel:
             n continuations for each prompt.
 
         Raises:
-            ConfigError: If a setting is unknown or out of range.
-            DataError: If a prompt is empty and the tokenizer has no end-of-text token.
+            Gpt1Error: As `generate` does.
         """
         config = generation_config(n=n, **settings)
-        builders = [
-            [self._builder(ids, config) for _ in range(n)] for ids in map(self._prompt_ids, prompts)
-        ]
+        prompts = [prompts] if isinstance(prompts, str) else prompts
+        builders = [[self._builder(prompt, config) for _ in range(n)] for prompt in prompts]
         by_length = sorted(builders, key=lambda group: len(group[0].completion.prompt_ids))
         size = max(1, SEQUENCES_AT_ONCE // n)
         for start in range(0, len(by_length), size):
             batch = [builder for group in by_length[start : start + size] for builder in group]
-            for _ in self._steps(batch, config):
+            for _ in _run(self._decoder(batch, config), batch):
                 pass
         return [[builder.completion for builder in group] for group in builders]
 
-    def _prompt_ids(self, prompt: str) -> list[int]:
+    def _builder(self, prompt: str, config: GenerationConfig) -> CompletionBuilder:
         ids = self.tokenizer.encode(prompt)
         if not ids and self.tokenizer.end_of_text_id is not None:
-            return [self.tokenizer.end_of_text_id]
+            ids = [self.tokenizer.end_of_text_id]
         if not ids:
             raise DataError(
                 f"the prompt {prompt!r} has no tokens, and this model has no end-of-text token to "
                 "begin a text with; give at least one word"
             )
-        return ids
+        return CompletionBuilder(self.tokenizer, ids, config)
 
-    def _builder(self, prompt_ids: list[int], config: GenerationConfig) -> CompletionBuilder:
-        return CompletionBuilder(self.tokenizer, prompt_ids, config.stop)
-
-    def _steps(
-        self, builders: Sequence[CompletionBuilder], config: GenerationConfig
-    ) -> Iterator[None]:
-        """Generate n completions a prompt; yields before the first token and after each step."""
-        yield
-        tokenizer = self.tokenizer
-        end_of_text = tokenizer.end_of_text_id
-        unnamed = range(tokenizer.vocab_size, self.model.config.vocab_size)
-        decoder = Decoder(
+    def _decoder(self, builders: list[CompletionBuilder], config: GenerationConfig) -> Decoder:
+        """Of n builders a prompt; begins when it is iterated over."""
+        end_of_text = self.tokenizer.end_of_text_id
+        unnamed = range(self.tokenizer.vocab_size, self.model.config.vocab_size)
+        return Decoder(
             self.model,
             [builder.completion.prompt_ids for builder in builders[:: config.n]],
             config,
             stop_ids=() if end_of_text is None else (end_of_text,),
-            suppress={*tokenizer.special_tokens.values(), *unnamed} - {end_of_text},
+            suppress={*self.tokenizer.special_tokens.values(), *unnamed} - {end_of_text},
         )
-        for step in decoder:
-            for sequence, token in step:
-                builders[sequence].push(token)
-                if builders[sequence].stopped:
-                    decoder.end(sequence)
-            yield
-        for builder in builders:
-            builder.finish(config.max_new_tokens)
-        yield
 
     @overload
     def score(self, texts: str) -> Score: ...
@@ -272,6 +243,30 @@ class LanguageModel:
             folder: Where to.
         """
         checkpoint.save_model(folder, self.model, self.tokenizer)
+
+
+def _run(decoder: Decoder, builders: list[CompletionBuilder]) -> Iterator[None]:
+    """Decode to the end; yields before the first token, after each step and at the end."""
+    yield
+    for step in decoder:
+        for sequence, token in step:
+            builders[sequence].push(token)
+            if builders[sequence].stopped:
+                decoder.end(sequence)
+        yield
+    for builder in builders:
+        builder.finish()
+    yield
+
+
+def _growth(steps: Iterator[None], completion: Completion, include_prompt: bool) -> Iterator[str]:
+    """What each step adds to the text."""
+    sent = 0
+    for _ in steps:
+        text = (completion.prompt if include_prompt else "") + completion.text
+        if len(text) > sent:
+            yield text[sent:]
+        sent = len(text)
 
 
 def load(

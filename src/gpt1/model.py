@@ -7,9 +7,8 @@ renamed or transposed: matrices are stored input-major, ``y = x W + b``.
 Where a GPT-2 reader would trip: layer norm comes *after* each residual sum, there is none after the
 last block, and the activation is the tanh approximation of GELU.
 
-Shapes: ``B`` batch, ``T`` tokens, ``S`` tokens a query may see, ``D`` n_embd, ``H`` heads, ``K``
-    head
-size, ``V`` vocabulary, ``N`` positions scored by the loss.
+Shapes: ``B`` batch, ``T`` tokens, ``S`` tokens a query may see, ``D`` n_embd, ``H`` heads,
+``K`` head size, ``V`` vocabulary, ``N`` positions scored by the loss.
 """
 
 from __future__ import annotations
@@ -110,8 +109,11 @@ class KVCache:
         self.lengths = self.lengths[rows]
         self.advance(0)
 
+    @torch.no_grad()
     def write(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store the new keys and values of a layer and return all of it, new ones included.
+
+        No gradient flows through the cache.
 
         Args:
             layer: Block number.
@@ -250,6 +252,11 @@ class Block(nn.Module):
         return self.ln_2(n + self.drop(self.mlp(n))), weights
 
 
+def _table(rows: int, width: int) -> nn.Embedding:
+    """An embedding that is not drawn yet: `GPT.reset_parameters` does that, for all weights."""
+    return nn.Embedding(rows, width, _weight=torch.empty(rows, width))
+
+
 class GPT(nn.Module):
     """The GPT-1 language model: a decoder whose output layer is its token table.
 
@@ -260,8 +267,8 @@ class GPT(nn.Module):
     def __init__(self, config: GPTConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or GPTConfig()
-        self.tokens_embed = nn.Embedding(config.vocab_size, config.n_embd)
-        self.positions_embed = nn.Embedding(config.n_positions, config.n_embd)
+        self.tokens_embed = _table(config.vocab_size, config.n_embd)
+        self.positions_embed = _table(config.n_positions, config.n_embd)
         self.drop = nn.Dropout(config.embd_pdrop)
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.activation_checkpointing = False
@@ -467,6 +474,8 @@ def lm_loss(
     """
     if weights is None:
         weights = torch.full((len(targets),), 1.0 / max(1, len(targets)), device=hidden.device)
+    if not torch.is_grad_enabled():  # then the gradients would be computed for nothing
+        hidden, table = hidden.detach(), table.detach()
     return _FusedLMLoss.apply(hidden, table, targets, weights)  # type: ignore[no-any-return,no-untyped-call]
 
 
@@ -477,7 +486,7 @@ def token_log_probs(hidden: Tensor, table: Tensor, targets: Tensor) -> Tensor:
         logits.gather(1, targets[rows, None]).squeeze(1) - logits.logsumexp(1)
         for rows, logits in _logit_chunks(hidden, table)
     ]
-    return torch.cat(chunks) if chunks else hidden.new_empty(0)
+    return torch.cat(chunks) if chunks else hidden.new_empty(0, dtype=torch.float32)
 
 
 def _logit_chunks(hidden: Tensor, table: Tensor) -> Iterator[tuple[slice, Tensor]]:

@@ -6,6 +6,7 @@ twelve tensors a block, matrices input-major as ours are.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import math
@@ -95,7 +96,9 @@ def write(folder: str | Path, model: GPT) -> None:
     names = _names(config.n_layer)
     flat = torch.cat([weights[name].detach().cpu().float().flatten() for name in names]).numpy()
     for name, shard in zip(SHARDS, np.array_split(flat, len(SHARDS)), strict=True):
-        np.save(folder / name, shard, allow_pickle=False)
+        buffer = io.BytesIO()  # straight to a file, NumPy does not say why a write failed
+        np.save(buffer, shard, allow_pickle=False)
+        (folder / name).write_bytes(buffer.getbuffer())
     shapes = _shapes(config.n_positions, config.vocab_size, config.n_embd, config.n_layer)
     (folder / SHAPES).write_text(json.dumps(shapes), encoding="utf-8")
 

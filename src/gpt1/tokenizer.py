@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
-from itertools import chain
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +33,7 @@ from gpt1.vocabulary import (
     learn_merges,
     read_files,
 )
+from gpt1.word_cache import WordCache
 
 START, DELIMITER, CLASSIFY = "_start_", "_delimiter_", "_classify_"
 END_OF_TEXT, PAD = "<|endoftext|>", "<pad>"
@@ -197,6 +199,7 @@ class Tokenizer:
         # `encode_special_tokens` is state of the Rust object, so each setting has its own object.
         self._plain = tokenizers.Tokenizer.from_str(self._marked.to_str())
         self._plain.encode_special_tokens = True
+        self._cache = WordCache(self._plain)
         self._index()
         return [self.token_id(name) for name in names]
 
@@ -208,9 +211,6 @@ class Tokenizer:
         self._special = {name: i for name, i in special.items() if name != UNKNOWN}
         # Added tokens carry no suffix but are words of their own to a reader.
         self._words = [p + END_OF_WORD if i in added else p for i, p in enumerate(self._pieces)]
-
-    def _rust(self, allow_special: bool) -> tokenizers.Tokenizer:
-        return self._marked if allow_special else self._plain
 
     def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
         """Return the ids of one text.
@@ -226,10 +226,7 @@ class Tokenizer:
         Raises:
             TokenizerError: If the text is not a string.
         """
-        text = _repaired(text)
-        if len(text) > PIECE_CHARS:
-            return self.encode_batch([text], allow_special=allow_special)[0]
-        return self._rust(allow_special).encode(text).ids
+        return self.encode_batch([text], allow_special=allow_special)[0]
 
     def encode_batch(self, texts: Iterable[str], *, allow_special: bool = False) -> list[list[int]]:
         """Return the ids of each text, on all cores; arguments and errors as for `encode`."""
@@ -257,15 +254,23 @@ class Tokenizer:
     def _encode(
         self, texts: Iterable[str], batch_size: int, allow_special: bool
     ) -> Iterator[list[int]]:
-        rust = self._rust(allow_special)
         ids: list[int] = []
         for batch in _batches(texts, batch_size):
-            encodings = rust.encode_batch_fast([piece for piece, _ in batch])
-            for encoding, (_, is_last) in zip(encodings, batch, strict=True):
-                ids += encoding.ids
+            pieces = self._encode_pieces([piece for piece, _ in batch], allow_special)
+            for piece_ids, (_, is_last) in zip(pieces, batch, strict=True):
+                ids += piece_ids
                 if is_last:
                     yield ids
                     ids = []
+
+    def _encode_pieces(self, pieces: list[str], allow_special: bool) -> Iterator[list[int]]:
+        """Ids of each piece: plain ones through the cache, the others through Rust."""
+        plain = [not allow_special and self._cache.serves(piece) for piece in pieces]
+        others = list(compress(pieces, map(operator.not_, plain)))
+        rust = self._marked if allow_special else self._plain
+        encodings = iter(rust.encode_batch_fast(others))
+        cached = iter(self._cache.encode(list(compress(pieces, plain))))
+        return (next(cached) if is_plain else next(encodings).ids for is_plain in plain)
 
     def encode_with_offsets(self, text: str) -> Encoding:
         """Return the ids of one text with their places in it; arguments as for `encode`."""

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.lively import lively_model, small_tokenizer
 
 from gpt1.cli.main import main
 from gpt1.language_model import LanguageModel
+from lively import lively_model, small_tokenizer
 
 TOKENIZER = small_tokenizer()
 LM = LanguageModel(lively_model(TOKENIZER.vocab_size), TOKENIZER)

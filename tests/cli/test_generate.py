@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.lively import lively_model, small_tokenizer
 
 from gpt1.cli.main import main
 from gpt1.language_model import LanguageModel, load
+from lively import lively_model, small_tokenizer
 
 
 @pytest.fixture(scope="module")

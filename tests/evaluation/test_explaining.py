@@ -6,12 +6,12 @@ import math
 
 import pytest
 import torch
-from tests.lively import lively_model
 
 from gpt1.errors import ConfigError, DataError
 from gpt1.evaluation.explaining import explain_ids
 from gpt1.evaluation.scoring import score_ids
 from gpt1.model import GPT
+from lively import lively_model
 
 PIECES = [f"piece{number}" for number in range(80)]
 IDS = [3, 14, 15, 9, 2, 65, 35, 8, 9, 79]

@@ -9,12 +9,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.lively import lively_model
 
 from gpt1.errors import DataError
 from gpt1.evaluation import scoring
 from gpt1.evaluation.scoring import Score, perplexity, score_ids, windows
 from gpt1.model import GPT
+from lively import lively_model
 
 VOCAB = 80
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.lively import lively_model
 from torch import Tensor
 from transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel
 
@@ -18,6 +17,7 @@ from gpt1.config import GenerationConfig
 from gpt1.errors import CheckpointError, ConfigError, DataError
 from gpt1.generation.decode import Decoder, evaluation_mode
 from gpt1.model import GPT
+from lively import lively_model
 
 VOCAB = 80
 MODEL = lively_model(VOCAB)

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.lively import small_tokenizer
 
+from gpt1.config import GenerationConfig
 from gpt1.generation.stopping import CompletionBuilder, StopText
+from lively import small_tokenizer
 
 TOKENIZER = small_tokenizer()
 END_OF_TEXT = TOKENIZER.token_id("<|endoftext|>")
@@ -63,12 +64,16 @@ def test_without_stop_strings_text_passes_at_once() -> None:
 
 
 def build(prompt: str, ids: list[int], stop: Sequence[str] = (), limit: int = 99) -> Any:
-    builder = CompletionBuilder(TOKENIZER, TOKENIZER.encode(prompt), stop)
+    builder = CompletionBuilder(
+        TOKENIZER,
+        TOKENIZER.encode(prompt),
+        GenerationConfig(stop=tuple(stop), max_new_tokens=limit),
+    )
     for token in ids:
         builder.push(token)
         if builder.stopped:
             break
-    builder.finish(limit)
+    builder.finish()
     return builder.completion
 
 
@@ -98,14 +103,15 @@ def test_the_prompt_keeps_its_own_characters(prompt: str, ids: list[int]) -> Non
 @settings(deadline=None)
 @given(prompts, token_ids, st.lists(st.sampled_from(["the", ":", "'", " ", "e f"]), max_size=2))
 def test_texts_only_ever_grow(prompt: str, ids: list[int], stop: list[str]) -> None:
-    builder = CompletionBuilder(TOKENIZER, TOKENIZER.encode(prompt), stop)
+    config = GenerationConfig(stop=tuple(stop))
+    builder = CompletionBuilder(TOKENIZER, TOKENIZER.encode(prompt), config)
     seen = [""]
     for token in ids:
         builder.push(token)
         seen.append(builder.completion.prompt + builder.completion.text)
         if builder.stopped:
             break
-    builder.finish(99)
+    builder.finish()
     seen.append(builder.completion.prompt + builder.completion.text)
     assert all(after.startswith(before) for before, after in pairwise(seen))
 
@@ -147,6 +153,6 @@ def test_special_tokens_are_not_shown() -> None:
 
 @pytest.mark.parametrize("ids", [[END_OF_TEXT], []])
 def test_a_prompt_of_the_end_of_text_token_is_empty(ids: list[int]) -> None:
-    builder = CompletionBuilder(TOKENIZER, [END_OF_TEXT, *ids], ())
-    builder.finish(5)
+    builder = CompletionBuilder(TOKENIZER, [END_OF_TEXT, *ids], GenerationConfig())
+    builder.finish()
     assert builder.completion.prompt + builder.completion.text == ""

@@ -6,7 +6,7 @@ import ast
 import dataclasses
 import inspect
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import pairwise
 from typing import Any, TypeVar, get_type_hints
 
@@ -21,6 +21,7 @@ def add_fields(
     *,
     prefix: str = "",
     defaults: Mapping[str, Any] | None = None,
+    leave_out: Collection[str] = (),
 ) -> None:
     """Add a flag for every field of a dataclass; nested ones have a dot, ``--optimizer.name``.
 
@@ -29,9 +30,12 @@ def add_fields(
         config: A dataclass with a docstring under each field.
         prefix: Before the names, with its dot.
         defaults: Other defaults than the dataclass has.
+        leave_out: Fields without a flag; `collect` leaves them at their default.
     """
     hints, documents = get_type_hints(config), field_documents(config)
     for field in dataclasses.fields(config):
+        if field.name in leave_out:
+            continue
         name, hint = prefix + field.name, hints[field.name]
         if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             add_fields(parser, hint, prefix=f"{name}.")
@@ -51,7 +55,7 @@ def collect(config: type[Config], values: Namespace) -> Config:
 
     Args:
         config: The dataclass `add_fields` was called with.
-        values: Holds a value for each field; more are left alone.
+        values: Holds the values; a field that is not among them keeps its default.
 
     Raises:
         ConfigError: From the checks of the dataclass.
@@ -59,7 +63,9 @@ def collect(config: type[Config], values: Namespace) -> Config:
     hints = get_type_hints(config)
     arguments = {}
     for field in dataclasses.fields(config):  # type: ignore[arg-type]
-        value = getattr(values, field.name)
+        if field.name not in values:
+            continue
+        value = values[field.name]
         nested = dataclasses.is_dataclass(hints[field.name])
         arguments[field.name] = collect(hints[field.name], value) if nested else value
     return config(**arguments)

@@ -37,11 +37,12 @@ def run(arguments: Namespace) -> int:
     from rich.console import Console
 
     console = Console(highlight=False)
+    training = _training(arguments)
     began = time.perf_counter()
     model = _load(console)
     _explain(console, model, PROMPTS[0])
     _generate(console, model, arguments.seed)
-    folder = _finetune(console, model, arguments)
+    folder = _finetune(console, model, Path(arguments.out), training)
     if folder is None:
         return 130
     minutes = (time.perf_counter() - began) / 60
@@ -77,7 +78,8 @@ def _explain(console: Console, model: LanguageModel, prompt: str) -> None:
     with torch.inference_mode():
         logits = model.model(torch.tensor([ids])).logits
     probabilities, best = logits[0, -1].softmax(-1).topk(8)
-    table = Table(title=f"{prompt} ...", title_justify="left", box=None, show_header=False)
+    console.print(f"[bold]{prompt}[/] ...")
+    table = Table(box=None, show_header=False)
     pieces = model.tokenizer.pieces(best.tolist())
     for piece, probability in zip(pieces, probabilities.tolist(), strict=True):
         bar = "█" * round(60 * probability)
@@ -96,7 +98,9 @@ def _generate(console: Console, model: LanguageModel, seed: int) -> None:
         console.print(f"[bold]sampled[/]  {escape(text)}\n")
 
 
-def _finetune(console: Console, model: LanguageModel, arguments: Namespace) -> Path | None:
+def _finetune(
+    console: Console, model: LanguageModel, out: Path, training: TrainingConfig
+) -> Path | None:
     """Fine-tune on the bundled jokes; returns the folder, or None if interrupted."""
     console.rule("[bold]4. Fine-tune it on jokes")
     from gpt1.cli.progress import TrainingProgress
@@ -104,12 +108,12 @@ def _finetune(console: Console, model: LanguageModel, arguments: Namespace) -> P
     from gpt1.language_model import load
     from gpt1.training.finetune import finetune_lm
 
-    _jokes(console, "before", model, arguments.seed)
+    _jokes(console, "before", model, training.seed)
     result = finetune_lm(
         "mini",
         TextConfig(data=str(JOKES), prefix=PREFIX, valid_fraction=0.1),
-        _unused(Path(arguments.out)),
-        _training(arguments),
+        _unused(out),
+        training,
         watch=TrainingProgress(),
     )
     if not result.complete:
@@ -118,7 +122,7 @@ def _finetune(console: Console, model: LanguageModel, arguments: Namespace) -> P
         f"held-out loss {result.first_loss:.3f} -> {result.best_loss:.3f} nats per token, "
         f"{result.elapsed_s:.0f} s; plot: {result.curve}"
     )
-    _jokes(console, "after", load(result.out), arguments.seed)
+    _jokes(console, "after", load(result.out), training.seed)
     return result.out
 
 

@@ -98,7 +98,6 @@ def _read(path: Path) -> str:
 
 
 def _stream(lm: LanguageModel, prompt: str, include_prompt: bool, settings: dict[str, Any]) -> None:
-    settings = {name: value for name, value in settings.items() if name != "n"}
     try:
         for piece in lm.stream(prompt, include_prompt=include_prompt, **settings):
             print(piece, end="", flush=True)

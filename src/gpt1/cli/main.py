@@ -64,8 +64,12 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _run(name: str, words: list[str]) -> int:
+    import logging
+
     from gpt1.cli.parsing import parse
 
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("gpt1").setLevel(logging.INFO)
     module = importlib.import_module("gpt1.cli." + name.replace(" ", "_"))
     return int(module.run(parse(name, module, words)))
 

@@ -20,8 +20,6 @@ from gpt1.cli.main import COMMANDS
 from gpt1.config import RUN_FILE
 from gpt1.errors import ConfigError
 
-"""The resolved settings of a run, in its folder."""
-
 
 class _HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
     """Shows defaults and keeps the lines of the examples."""
@@ -79,6 +77,7 @@ def _explain(message: str, parser: ArgumentParser, command: str) -> str:
     """The parser's message on one line, with the nearest valid name for an unknown one."""
     text = " ".join(message.split())
     text = re.sub(r"a <class '(\w+)'>", r"\1", text)
+    text = re.sub(r"Does not validate .*? - (Expected \w+).*Given value:", r"\1. Got value:", text)
     text = re.sub(r"a typing\.Literal\[(.*?)\]", r"one of \1", text)
     text = re.sub(r"(?<=arguments are required: ).*", lambda found: _flags(found[0], parser), text)
     text = re.sub(r'^Parser key "([\w.]+)"', lambda found: _flag(found[1]), text)

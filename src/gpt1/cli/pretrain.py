@@ -20,7 +20,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_run_arguments(parser)
     add_fields(parser, TrainingConfig, defaults={"lr": 2.5e-4, "epochs": 1.0})
-    add_fields(parser, GPTConfig, prefix="model.")
+    add_fields(parser, GPTConfig, prefix="model.", leave_out=["vocab_size"])
     add_fields(parser, PrepareConfig, prefix="prepare.")
 
 

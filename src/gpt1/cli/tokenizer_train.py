@@ -33,10 +33,12 @@ def run(arguments: Namespace) -> int:
     """Learn and save."""
     from itertools import chain
 
+    from gpt1.atomic import check_destination
     from gpt1.cli.report import print_facts
     from gpt1.data.sources import TextSource
     from gpt1.tokenizer import Tokenizer
 
+    check_destination(arguments.out)
     sources = [TextSource(path, arguments.text_column) for path in arguments.inputs]
     tokenizer = Tokenizer.train(
         chain.from_iterable(sources),

@@ -42,7 +42,9 @@ class PackedTexts:
         return float((self.labels == IGNORED).mean())
 
 
-def pack(texts: Sequence[Sequence[int]], seq_len: int, *, seed: int = 0) -> PackedTexts:
+def pack(
+    texts: Sequence[Sequence[int] | NDArray[np.int32]], seq_len: int, *, seed: int = 0
+) -> PackedTexts:
     """Put token lists into rows of ``seq_len``.
 
     Args:

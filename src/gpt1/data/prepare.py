@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from gpt1.atomic import check_destination
 from gpt1.checkpoint import locate
 from gpt1.config import PrepareConfig
 from gpt1.data.shards import INDEX, Shards, ShardWriter, write_index
@@ -42,9 +43,11 @@ def prepare(
 
     Raises:
         DataError: If an input cannot be read or holds no text.
+        ConfigError: If the folder holds something else.
     """
     config = config or PrepareConfig()
     out = Path(out)
+    check_destination(out)
     texts = _Texts([TextSource(path, config.text_column) for path in inputs], advance)
     texts.documents = sum(1 for _ in texts.read("counting"))
     if not texts.documents:
@@ -54,7 +57,9 @@ def prepare(
     else:
         tokenizer = Tokenizer.load(locate(config.tokenizer))
     out.mkdir(parents=True, exist_ok=True)
-    (out / INDEX).unlink(missing_ok=True)  # until the new one: half-written shards are not complete
+    # Until the new index is there, what is left of older shards must not pass for complete ones.
+    for old in (out / INDEX, *out.glob("*-[0-9][0-9][0-9][0-9][0-9].bin")):
+        old.unlink(missing_ok=True)
     tokenizer.save(out)
     splits = {
         split: ShardWriter(out, split).write(

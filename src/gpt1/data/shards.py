@@ -124,9 +124,9 @@ class Shards:
         """
         if fingerprint != self.index["tokenizer"]:
             raise DataError(
-                f"{self.folder} was made with another tokenizer than the model's "
-                f"({self.index['tokenizer'][:12]}, not {fingerprint[:12]}); "
-                "prepare the data again with the model's"
+                f"{self.folder} was made with another tokenizer "
+                f"({self.index['tokenizer'][:12]}) than this one ({fingerprint[:12]}); "
+                "prepare the data again"
             )
 
     def tokens(self, split: str) -> list[NDArray[np.uint16]]:

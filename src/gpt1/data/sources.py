@@ -151,7 +151,8 @@ def _csv_rows(file: Path, delimiter: str) -> Iterator[tuple[int, dict[str, Any]]
                     )
                 yield reader.line_num, row
         except csv.Error as error:
-            raise DataError(f"{file}, line {reader.line_num}: {error}") from None
+            # The reader counts whole rows: the broken one begins on the next line.
+            raise DataError(f"{file}, line {reader.line_num + 1}: {error}") from None
 
 
 def _jsonl_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:

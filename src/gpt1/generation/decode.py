@@ -22,7 +22,7 @@ from torch import Tensor
 from gpt1.config import GenerationConfig
 from gpt1.errors import CheckpointError, ConfigError, DataError
 from gpt1.generation import sampling
-from gpt1.model import GPT
+from gpt1.model import GPT, KVCache
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ class Decoder:
         padded = [prompt + [0] * (longest - len(prompt)) for prompt in self._prompts]
         capacity = min(longest + self._config.max_new_tokens, self._model.config.n_positions)
         self._cache = self._model.new_cache(len(padded), capacity)
-        logits = self._forward(padded, lengths - 1)
+        logits = self._forward(padded, self._cache, lengths - 1)
         self._cache.advance(lengths)
         if self._config.n == 1:
             return logits
@@ -145,12 +145,14 @@ class Decoder:
     def _read_newest(self) -> Tensor:
         """Read the newest token of every running sequence; logits ``(B, V)``."""
         if len(self._rows) != len(self.running):
-            kept = [row for row, sequence in enumerate(self._rows) if sequence in self.running]
+            running = set(self.running)
+            kept = [row for row, sequence in enumerate(self._rows) if sequence in running]
             self._cache.select(torch.tensor(kept, device=self._model.device))
             self._rows = self.running.copy()
         if self._cache.longest == self._model.config.n_positions:
             self._slide()
-        logits = self._forward([self._contexts[sequence][-1:] for sequence in self._rows])
+        newest = [self._contexts[sequence][-1:] for sequence in self._rows]
+        logits = self._forward(newest, self._cache)
         self._cache.advance(1)
         return logits
 
@@ -162,19 +164,18 @@ class Decoder:
         kept = max(1, self._model.config.n_positions // 2) - 1
         if kept:
             contexts = [self._contexts[self._rows[row]][-kept - 1 : -1] for row in rows.tolist()]
-            whole, self._cache = self._cache, self._model.new_cache(len(contexts), kept)
-            self._forward(contexts)
-            whole.data[:, :, rows, :, :kept] = self._cache.data
-            self._cache = whole
+            half = self._model.new_cache(len(contexts), kept)
+            self._forward(contexts, half)
+            self._cache.data[:, :, rows, :, :kept] = half.data
         self._cache.lengths[rows] = kept
         self._cache.advance(0)
 
-    def _forward(self, ids: list[list[int]], at: Tensor | None = None) -> Tensor:
+    def _forward(self, ids: list[list[int]], cache: KVCache, at: Tensor | None = None) -> Tensor:
         """Logits ``(B, V)`` behind each row of ``ids`` ``(B, T)``, or at a position of each."""
         input_ids = torch.tensor(ids, device=self._model.device)
         if at is None:
             at = torch.full((len(ids),), len(ids[0]) - 1, device=self._model.device)
-        logits = self._model(input_ids, cache=self._cache, logits_at=at).logits
+        logits = self._model(input_ids, cache=cache, logits_at=at).logits
         return logits[:, 0]  # type: ignore[no-any-return]
 
     def _choose(self, logits: Tensor) -> list[int]:

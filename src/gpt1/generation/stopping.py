@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gpt1.config import GenerationConfig
 from gpt1.tokenizer import Tokenizer
 
 
@@ -84,16 +85,19 @@ class CompletionBuilder:
     Args:
         tokenizer: Turns ids into text.
         prompt_ids: Token ids of the prompt.
-        stop: Strings that end the continuation; they are cut off. The prompt may hold them.
+        config: Its stop strings end the continuation and are cut off; the prompt may hold them.
 
     Attributes:
         completion: What is known so far.
     """
 
-    def __init__(self, tokenizer: Tokenizer, prompt_ids: list[int], stop: Sequence[str]) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, prompt_ids: list[int], config: GenerationConfig
+    ) -> None:
         self.completion = Completion(prompt_ids)
+        self._max_new_tokens = config.max_new_tokens
         self._detokenizer = tokenizer.detokenizer()
-        self._stop_text = StopText(stop)
+        self._stop_text = StopText(config.stop)
         # The spacing of the last word of the prompt can depend on what follows: it comes later.
         self._prompt_letters = _letters(tokenizer.decode(prompt_ids))
         self._take("".join(map(self._detokenizer.push, prompt_ids)))
@@ -108,16 +112,12 @@ class CompletionBuilder:
         self.completion.ids.append(token_id)
         self._take(self._detokenizer.push(token_id))
 
-    def finish(self, max_new_tokens: int) -> None:
-        """Add what is left of the text, after the last id.
-
-        Args:
-            max_new_tokens: The limit the ids were generated under: with fewer, an id ended them.
-        """
+    def finish(self) -> None:
+        """Add what is left of the text, after the last id."""
         if not self.stopped:
             self._take(self._detokenizer.flush())
             self.completion.text += self._stop_text.flush()
-        full = not self.stopped and len(self.completion.ids) == max_new_tokens
+        full = not self.stopped and len(self.completion.ids) == self._max_new_tokens
         self.completion.finish_reason = "length" if full else "stop"
 
     def _take(self, piece: str) -> None:

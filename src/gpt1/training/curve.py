@@ -29,7 +29,7 @@ def draw_loss_curve(metrics: Path, image: Path, title: str) -> None:
     figure = Figure(figsize=(7, 4), dpi=150, layout="constrained")
     axes = figure.subplots()
     for key, label, style in (
-        ("loss", "training", {"linewidth": 1, "alpha": 0.7}),
+        ("loss", "training", {"linewidth": 1, "alpha": 0.6}),
         ("valid_loss", "validation", {"linewidth": 1.8, "marker": "o", "markersize": 3}),
     ):
         points = [(row["step"], row[key]) for row in rows if key in row]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gpt1.checkpoint import load_model, locate
 from gpt1.config import TextConfig, TrainingConfig
@@ -21,7 +23,10 @@ from gpt1.tokenizer import Tokenizer
 from gpt1.training.loop import Job, Trainer
 from gpt1.training.objectives import LanguageModeling
 from gpt1.training.run import RunResult, check_folder, complete_run, keep_model, write_settings
-from gpt1.training.tracking import Watcher
+from gpt1.training.tracking import LogWatcher, Watcher
+
+Texts: TypeAlias = Sequence[NDArray[np.int32]]
+"""Token ids of several texts."""
 
 
 def finetune_lm(
@@ -57,19 +62,22 @@ def finetune_lm(
     """
     settings = {"model": str(model), **asdict(texts), **asdict(training)}
     out = check_folder(out, settings, resume=resume)
-    folder = locate(str(model))
+    folder = locate(model)
     network = load_model(folder, device=training.device, dtype="float32")
     tokenizer = Tokenizer.load(folder)
     torch.manual_seed(training.seed)
     add_end_token(network, tokenizer, texts.end_token)
     seq_len = sequence_length(training, network)
     train, valid = (
-        PackedRows(pack(ids, seq_len, seed=training.seed)) if ids else None
+        packed_rows(ids, seq_len, training.seed)
         for ids in encode_splits(texts, tokenizer, training.seed)
     )
     if train is None:
-        raise DataError(f"{texts.data} leaves no text to train on; lower --valid-fraction")
+        raise DataError(f"{texts.data} leaves no text to train on; give more, or longer texts")
     write_settings(out, settings)
+    watch = watch or LogWatcher()
+    if valid is None and (texts.valid_data or texts.valid_fraction):
+        watch.note("no validation: no text is held out, or none has two tokens")
     job = Job(
         train=train,
         valid=valid,
@@ -101,28 +109,35 @@ def sequence_length(training: TrainingConfig, model: GPT) -> int:
     return seq_len
 
 
-def encode_splits(
-    config: TextConfig, tokenizer: Tokenizer, seed: int
-) -> tuple[list[list[int]], list[list[int]]]:
-    """Token ids of the training and the validation texts, prefix and end token included."""
+def encode_splits(config: TextConfig, tokenizer: Tokenizer, seed: int) -> tuple[Texts, Texts]:
+    """Token ids of the training and the validation texts, prefix and end token included.
+
+    Held out is a random share of the texts, or, where they are too few for that, the last part of
+    each: so a single long text can be trained on.
+    """
     train = encode_texts(TextSource(config.data, config.text_column), config, tokenizer)
     if config.valid_data is not None:
         source = TextSource(config.valid_data, config.text_column)
         return train, encode_texts(source, config, tokenizer)
     held_out = round(len(train) * config.valid_fraction)
     if config.valid_fraction and not held_out:
-        raise DataError(
-            f"{config.data} has {len(train)} texts, too few to hold out {config.valid_fraction:g} "
-            "of them; give more texts, --valid-data, or --valid-fraction 0 to validate on none"
-        )
+        cuts = [round(len(text) * (1 - config.valid_fraction)) for text in train]
+        pairs = list(zip(train, cuts, strict=True))
+        return [text[:cut] for text, cut in pairs], [text[cut:] for text, cut in pairs]
     order = np.random.default_rng(seed).permutation(len(train))
-    split = order[:held_out], order[held_out:]
-    valid, train = ([train[i] for i in sorted(part)] for part in split)
-    return train, valid
+    valid, kept = ([train[i] for i in sorted(part)] for part in np.split(order, [held_out]))
+    return kept, valid
 
 
-def encode_texts(texts: Iterable[str], config: TextConfig, tokenizer: Tokenizer) -> list[list[int]]:
+def encode_texts(texts: Iterable[str], config: TextConfig, tokenizer: Tokenizer) -> Texts:
     """Token ids of each text, prefix and end token included."""
     end = [] if config.end_token is None else [tokenizer.token_id(config.end_token)]
     prefixed = (config.prefix + text for text in islice(texts, config.max_texts))
-    return [[*ids, *end] for ids in tokenizer.encode_stream(prefixed)]
+    return [np.array(ids + end, np.int32) for ids in tokenizer.encode_stream(prefixed)]
+
+
+def packed_rows(texts: Texts, seq_len: int, seed: int) -> PackedRows | None:
+    """The texts in rows, or None where there is nothing to predict in them."""
+    if all(len(text) < 2 for text in texts):
+        return None
+    return PackedRows(pack(texts, seq_len, seed=seed))

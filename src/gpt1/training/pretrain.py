@@ -53,9 +53,10 @@ def pretrain(
         TrainingError: If the loss stops being finite.
     """
     preparation = preparation or PrepareConfig()
+    shape = {name: value for name, value in asdict(model).items() if name != "vocab_size"}
     settings = {
         "data": str(data),
-        "model": asdict(model),
+        "model": shape,
         "prepare": asdict(preparation),
         **asdict(training),
     }
@@ -73,6 +74,8 @@ def pretrain(
     seq_len = sequence_length(training, network)
     train, valid = (shards.tokens(split) for split in ("train", "valid"))
     windows = TokenWindows(train, seq_len)
+    if sum(map(len, valid)) < seq_len:
+        watch.note(f"no validation: less than one sequence of {seq_len} tokens is held out")
     job = Job(
         train=windows,
         valid=TokenWindows(valid, seq_len) if sum(map(len, valid)) >= seq_len else None,

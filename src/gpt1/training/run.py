@@ -34,7 +34,7 @@ FREE_SETTINGS = (
     "log_every_steps",
     "save_every_steps",
 )
-"""Settings that may change when a run is resumed: they do not change what it computes."""
+"""Settings that may change when a run is resumed: where and how, not what it computes."""
 
 
 @dataclass(frozen=True)

@@ -31,14 +31,14 @@ def lr_factor(step: int, total_steps: int, config: ScheduleConfig) -> float:
         config: The schedule.
 
     Returns:
-        Between 0 and 1: ``step / warmup`` up to the peak at the end of the warm-up, then down to
-        ``config.final_fraction`` at the last update (or constant).
+        Between 0 and 1: ``step / warmup`` up to the peak at the end of the warm-up; then, unless
+        constant, down to ``config.final_fraction``, which the update after the last would have.
     """
     warmup = warmup_steps(config, total_steps)
     if step <= warmup:
         return step / warmup
     if config.name == "constant":
         return 1.0
-    progress = (step - warmup) / max(1, total_steps - warmup)
+    progress = (step - 1 - warmup) / (total_steps - warmup)
     fall = (1 + math.cos(math.pi * progress)) / 2 if config.name == "cosine" else 1 - progress
     return config.final_fraction + (1 - config.final_fraction) * fall

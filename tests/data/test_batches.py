@@ -1,0 +1,125 @@
+"""Batches: which sequences a step reads is arithmetic, and nothing is read twice in an epoch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpt1.data.batches import Batch, PackedRows, TokenWindows, batch_indices, steps_per_epoch
+from gpt1.data.packing import pack
+from gpt1.errors import DataError
+
+
+def stream(start: int, stop: int) -> np.ndarray[tuple[int], np.dtype[np.uint16]]:
+    return np.arange(start, stop, dtype=np.uint16)
+
+
+# The order
+
+
+@given(
+    sequences=st.integers(1, 50),
+    batch_size=st.integers(1, 60),
+    epoch=st.integers(0, 3),
+    seed=st.integers(0, 5),
+)
+def test_over_an_epoch_each_sequence_comes_once(
+    sequences: int, batch_size: int, epoch: int, seed: int
+) -> None:
+    steps = steps_per_epoch(sequences, batch_size)
+    batches = [
+        batch_indices(sequences, batch_size, epoch * steps + step, seed)
+        for step in range(1, steps + 1)
+    ]
+    assert sorted(np.concatenate(batches).tolist()) == list(range(sequences))
+    assert {len(batch) for batch in batches[:-1]} <= {batch_size}
+    assert 1 <= len(batches[-1]) <= batch_size
+
+
+def test_the_order_depends_on_seed_and_step_alone() -> None:
+    forward = [batch_indices(20, 3, step, seed=1).tolist() for step in range(1, 30)]
+    backward = [batch_indices(20, 3, step, seed=1).tolist() for step in range(29, 0, -1)]
+    assert forward == backward[::-1]
+
+
+def test_every_epoch_and_every_seed_has_another_order() -> None:
+    orders = {
+        tuple(batch_indices(20, 20, epoch, seed).tolist()) for epoch in (1, 2) for seed in (0, 1)
+    }
+    assert len(orders) == 4
+
+
+# Windows
+
+
+@given(lengths=st.lists(st.integers(0, 30), min_size=1, max_size=5), seq_len=st.integers(1, 12))
+def test_windows_cover_each_stream_once_up_to_a_remainder(lengths: list[int], seq_len: int) -> None:
+    ends = np.cumsum(lengths).tolist()
+    streams = [stream(end - length, end) for end, length in zip(ends, lengths, strict=True)]
+    whole = [part[: len(part) // seq_len * seq_len] for part in streams]
+    if not sum(map(len, whole)):
+        with pytest.raises(DataError, match="less than one sequence"):
+            TokenWindows(streams, seq_len)
+        return
+    windows = TokenWindows(streams, seq_len)
+    batch = windows.rows(np.arange(len(windows)))
+    assert batch.input_ids.flatten().tolist() == np.concatenate(whole).tolist()
+    assert torch.equal(batch.labels, batch.input_ids)
+    assert batch.segment_ids is None
+    assert batch.input_ids.dtype == torch.int64
+
+
+def test_windows_come_in_the_order_asked_for() -> None:
+    windows = TokenWindows([stream(0, 7), stream(10, 16)], 3)
+    assert len(windows) == 4
+    assert windows.rows(np.array([3, 0])).input_ids.tolist() == [[13, 14, 15], [0, 1, 2]]
+
+
+@pytest.mark.parametrize("streams", [[], [stream(0, 4), stream(0, 3)]])
+def test_data_shorter_than_a_window_is_refused(streams: list[np.ndarray]) -> None:
+    tokens = sum(map(len, streams))
+    message = f"{tokens} tokens of data are less than one sequence of 5; give more text or a small"
+    with pytest.raises(DataError, match=message):
+        TokenWindows(streams, 5)
+
+
+# Rows of a batch
+
+
+def test_packed_rows_are_read_by_number() -> None:
+    packed = pack([[1, 2, 3], [4, 5], [6], [7, 8, 9, 10]], 5)
+    batch = PackedRows(packed).rows(np.array([1, 0]))
+    assert len(PackedRows(packed)) == len(packed) == 2
+    assert batch.segment_ids is not None
+    for tensor, array in (
+        (batch.input_ids, packed.input_ids),
+        (batch.labels, packed.labels),
+        (batch.segment_ids, packed.segment_ids),
+    ):
+        assert tensor.tolist() == array[[1, 0]].tolist()
+        assert tensor.dtype == torch.int64
+
+
+@pytest.mark.parametrize("segmented", [False, True])
+def test_a_part_of_a_batch_holds_the_same_rows_of_every_field(segmented: bool) -> None:
+    ids = torch.arange(12).view(4, 3)
+    batch = Batch(ids, ids + 100, ids + 200 if segmented else None)
+    part = batch.rows(1, 3)
+    assert part.input_ids.tolist() == ids[1:3].tolist()
+    assert part.labels.tolist() == (ids[1:3] + 100).tolist()
+    if segmented:
+        assert part.segment_ids is not None
+        assert part.segment_ids.tolist() == (ids[1:3] + 200).tolist()
+    else:
+        assert part.segment_ids is None
+
+
+@pytest.mark.parametrize("segmented", [False, True])
+def test_a_whole_batch_moves_to_a_device(segmented: bool) -> None:
+    ids = torch.zeros(2, 3, dtype=torch.long)
+    moved = Batch(ids, ids, ids if segmented else None).to(torch.device("meta"))
+    assert {tensor.device.type for tensor in moved if tensor is not None} == {"meta"}
+    assert (moved.segment_ids is not None) is segmented

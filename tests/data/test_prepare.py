@@ -1,0 +1,157 @@
+"""From texts to shards: the split, the tokenizer, and that all of the text is there once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpt1.config import PrepareConfig
+from gpt1.data.prepare import prepare
+from gpt1.data.shards import INDEX, Shards
+from gpt1.errors import DataError
+from gpt1.tokenizer import Tokenizer
+
+WORDS = ["the", "cat", "sat", "on", "mat", "and", "dog", "ran", "home", "again"]
+
+
+def document(number: int, words: int = 12) -> str:
+    """A text that begins with its number."""
+    rng = np.random.default_rng(number)
+    return f"{number} " + " ".join(rng.choice(WORDS, words))
+
+
+def source(folder: Path, documents: Sequence[str]) -> Path:
+    path = folder / "texts.jsonl"
+    lines = [json.dumps({"text": text}) + "\n" for text in documents]
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+def decoded(shards: Shards, split: str) -> str:
+    ids = [token for part in shards.tokens(split) for token in part.tolist()]
+    return Tokenizer.load(shards.folder).decode(ids, raw=True)
+
+
+def words(text: str) -> list[str]:
+    return text.split()
+
+
+def config(valid_fraction: float, vocab_size: int = 120) -> PrepareConfig:
+    return PrepareConfig(vocab_size=vocab_size, valid_fraction=valid_fraction)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "held_out"),
+    [(0.25, [4, 8, 12, 16, 20]), (0.4, [3, 5, 8, 10, 13, 15, 18, 20]), (0.05, [20]), (0.0, [])],
+)
+def test_documents_are_held_out_evenly_and_stay_whole(
+    tmp_path: Path, fraction: float, held_out: list[int]
+) -> None:
+    texts = {number: document(number) for number in range(1, 21)}
+    path = source(tmp_path, list(texts.values()))
+    shards = prepare([path], tmp_path / "out", config(fraction))
+    expected = {"valid": "", "train": ""}
+    for number, text in texts.items():
+        expected["valid" if number in held_out else "train"] += f" {text}"
+    for split, text in expected.items():
+        assert words(decoded(shards, split)) == words(text)
+
+
+def test_the_last_part_of_each_document_is_held_out_where_there_are_few(tmp_path: Path) -> None:
+    texts = [document(1, 40), document(2, 60).replace(" ", "\n")]
+    shards = prepare([source(tmp_path, texts)], tmp_path / "out", config(0.1))
+    train, valid = (words(decoded(shards, split)) for split in ("train", "valid"))
+    first, second = (words(text) for text in texts)
+    kept, held = train.index("2"), len(first) - train.index("2")
+    assert [*train[:kept], *valid[:held]] == first
+    assert [*train[kept:], *valid[held:]] == second
+    assert 0 < held <= 0.2 * len(first)
+    assert 0 < len(valid) - held <= 0.2 * len(second)
+
+
+def test_a_document_of_one_word_is_trained_on(tmp_path: Path) -> None:
+    shards = prepare([source(tmp_path, ["again"])], tmp_path / "out", config(0.1, vocab_size=20))
+    assert words(decoded(shards, "train")) == ["again"]
+    assert shards.tokens("valid") == []
+
+
+def test_no_document_is_cut_where_nothing_is_held_out(tmp_path: Path) -> None:
+    text = document(1)
+    shards = prepare([source(tmp_path, [text])], tmp_path / "out", config(0.0, vocab_size=40))
+    assert words(decoded(shards, "train")) == words(text)
+    assert shards.tokens("valid") == []
+
+
+def test_several_inputs_are_read_one_after_the_other(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("the cat sat", encoding="utf-8")
+    (tmp_path / "b.txt").write_text("on the mat", encoding="utf-8")
+    inputs = [tmp_path / "b.txt", tmp_path / "a.txt"]
+    shards = prepare(inputs, tmp_path / "out", config(0.0, vocab_size=40))
+    assert words(decoded(shards, "train")) == words("on the mat the cat sat")
+    assert shards.index["sources"] == [str(path) for path in inputs]
+    assert (shards.index["documents"], shards.index["characters"]) == (2, 21)
+
+
+def test_a_tokenizer_is_trained_with_the_asked_for_size(tmp_path: Path) -> None:
+    path = source(tmp_path, [document(number) for number in range(30)])
+    shards = prepare([path], tmp_path / "out", config(0.1, vocab_size=60))
+    tokenizer = Tokenizer.load(tmp_path / "out")
+    assert tokenizer.vocab_size == 60
+    shards.check_tokenizer(tokenizer.fingerprint)
+
+
+def test_a_given_tokenizer_is_used_and_kept_beside_the_shards(tmp_path: Path) -> None:
+    given = Tokenizer.train(["the cat sat on the mat"] * 3, merges=5)
+    given.save(tmp_path / "tokenizer")
+    chosen = PrepareConfig(tokenizer=str(tmp_path / "tokenizer"), valid_fraction=0.0)
+    shards = prepare([source(tmp_path, ["the cat", "sat on"])], tmp_path / "out", chosen)
+    shards.check_tokenizer(given.fingerprint)
+    assert Tokenizer.load(tmp_path / "out").fingerprint == given.fingerprint
+    (tokens,) = shards.tokens("train")
+    assert tokens.tolist() == [*given.encode("the cat"), *given.encode("sat on")]
+
+
+def test_equal_texts_give_equal_files(tmp_path: Path) -> None:
+    path = source(tmp_path, [document(number) for number in range(12)])
+    for name in ("first", "second"):
+        prepare([path], tmp_path / name, config(0.25))
+    names = sorted(file.name for file in (tmp_path / "first").iterdir())
+    assert {"train-00000.bin", "valid-00000.bin", INDEX, "tokenizer.json"} <= set(names)
+    for name in names:
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_preparing_anew_is_not_complete_until_it_is_done(tmp_path: Path) -> None:
+    path = source(tmp_path, [document(number) for number in range(12)])
+    prepare([path], tmp_path / "out", config(0.25))
+
+    def interrupt(doing: str, done: int, total: int) -> None:
+        if doing == "valid":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare([path], tmp_path / "out", config(0.5), advance=interrupt)
+    with pytest.raises(DataError, match="no complete folder of shards"):
+        Shards(tmp_path / "out")
+
+
+def test_progress_counts_the_documents_of_each_pass(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    path = source(tmp_path, [document(number) for number in range(4)])
+    prepare([path], tmp_path / "out", config(0.25), advance=lambda *args: told.append(args))
+    assert told == [
+        (doing, done, 0 if doing == "counting" else 4)
+        for doing in ("counting", "training", "train", "valid")
+        for done in (1, 2, 3, 4)
+    ]
+
+
+def test_inputs_without_text_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    path = source(tmp_path, [" ", ""])
+    with pytest.raises(DataError, match=r"there is no text in .*texts\.jsonl"):
+        prepare([path], tmp_path / "out")
+    assert not (tmp_path / "out").exists()

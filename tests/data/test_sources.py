@@ -1,0 +1,263 @@
+"""Texts from files: every format, the choice of the column, and what is said of broken files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+import re
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpt1.data.sources import TextSource
+from gpt1.errors import DataError
+
+TEXTS = ["one, two", 'she said "no"', "two\nlines", "café “x”"]
+CSV = 'id,Joke\n1,"one, two"\n2,"she said ""no"""\n3,"two\nlines"\n4,café “x”\n'
+JSONL = "".join(json.dumps({"id": i, "Joke": text}) + "\n" for i, text in enumerate(TEXTS))
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    ".gz": gzip.compress,
+    ".xz": lzma.compress,
+}
+
+
+def write(path: Path, content: str | bytes, suffix: str = "") -> Path:
+    """A file of this content, compressed as ``suffix`` says."""
+    path = path.with_name(path.name + suffix)
+    path.write_bytes(PACKERS[suffix](content.encode() if isinstance(content, str) else content))
+    return path
+
+
+def failure(path: Path, column: str | None = None) -> str:
+    """What reading the file is refused with."""
+    with pytest.raises(DataError) as caught:
+        list(TextSource(path, column))
+    return str(caught.value)
+
+
+# Formats
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", CSV),
+        ("a.tsv", 'id\tJoke\n1\tone, two\n2\t"she said ""no"""\n3\t"two\nlines"\n4\tcafé “x”\n'),
+        ("a.jsonl", JSONL),
+        ("a.ndjson", JSONL),
+    ],
+)
+def test_tables_give_the_texts_of_their_column(
+    tmp_path: Path, name: str, content: str, suffix: str
+) -> None:
+    source = TextSource(write(tmp_path / name, content, suffix))
+    assert list(source) == TEXTS
+    assert list(source) == TEXTS, "a source can be read again"
+    assert source.dropped == 0
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_a_txt_file_is_one_text_with_its_line_ends(tmp_path: Path, suffix: str) -> None:
+    content = "A book.\r\n\r\nWith “lines”.\n"
+    assert list(TextSource(write(tmp_path / "A.TXT", content, suffix))) == [content]
+
+
+def test_a_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
+    write(tmp_path / "b.txt", "second", ".gz")
+    write(tmp_path / "c.jsonl", '{"text": "third"}\n{"text": "fourth"}\n')
+    write(tmp_path / "a.csv", "text\nfirst\n")
+    write(tmp_path / "notes.md", "not a source")
+    (tmp_path / "d.txt").mkdir()
+    assert list(TextSource(tmp_path)) == ["first", "second", "third", "fourth"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.csv", "text\nhello\n"), ("a.jsonl", '{"text": "hello"}\n'), ("a.txt", "hello")],
+)
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_a_byte_order_mark_is_skipped(tmp_path: Path, name: str, content: str, suffix: str) -> None:
+    path = write(tmp_path / name, b"\xef\xbb\xbf" + content.encode(), suffix)
+    assert list(TextSource(path, None if name == "a.txt" else "text")) == ["hello"]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.txt"])
+def test_an_empty_file_has_no_text(tmp_path: Path, name: str) -> None:
+    assert list(TextSource(write(tmp_path / name, ""))) == []
+
+
+def test_a_table_with_a_header_alone_has_no_text(tmp_path: Path) -> None:
+    assert list(TextSource(write(tmp_path / "a.csv", "id,text\n"))) == []
+
+
+def test_rows_without_text_are_left_out_and_counted_anew_in_each_pass(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", 'id,text\n1,kept\n2,\n3,"  \n "\n4\n5,kept too\n')
+    write(tmp_path / "b.jsonl", '{"text": "x"}\n\n{"text": null}\n{"other": 1}\n{"text": ""}\n')
+    source = TextSource(tmp_path)
+    for _ in range(2):
+        assert list(source) == ["kept", "kept too", "x"]
+        assert source.dropped == 6
+
+
+def test_a_table_is_read_row_by_row(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "text\n" + "hello\n" * 300 + "a,b\n")
+    texts = iter(TextSource(path))
+    assert list(islice(texts, 300)) == ["hello"] * 300
+    with pytest.raises(DataError, match="line 302"):
+        next(texts)
+
+
+def test_a_field_may_be_longer_than_csv_readers_usually_allow(tmp_path: Path) -> None:
+    text = "long " * 40_000
+    assert list(TextSource(write(tmp_path / "a.csv", f"text\n{text}\n"))) == [text]
+
+
+# Columns
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "text"),
+    [
+        ("title,TEXT", "a much longer title,short", "short"),
+        ("Story,Joke", "a much longer story,short", "short"),
+        ("note,Body", "a much longer note,short", "short"),
+        ("id,words,n", "1,the longest of all,22", "the longest of all"),
+    ],
+)
+def test_the_column_is_found_by_a_usual_name_or_else_by_length(
+    tmp_path: Path, header: str, row: str, text: str
+) -> None:
+    assert list(TextSource(write(tmp_path / "a.csv", f"{header}\n{row}\n"))) == [text]
+
+
+def test_the_choice_of_the_column_is_said_with_its_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    path = write(tmp_path / "a.csv", "id,words\n1,hello\n")
+    list(TextSource(path))
+    list(TextSource(path, "id"))
+    assert caplog.messages == [
+        "a.csv: texts from column 'words' "
+        "(it has the longest strings; name another with --text-column)",
+        "a.csv: texts from column 'id' (as asked for)",
+    ]
+
+
+def test_a_named_column_is_taken_whatever_the_others_are(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "text,reply\nlonger than the other,yes\n")
+    assert list(TextSource(path, "reply")) == ["yes"]
+
+
+def test_each_file_of_a_folder_has_its_own_column(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", "id,text\n1,first\n")
+    write(tmp_path / "b.csv", "id,joke\n2,second\n")
+    assert list(TextSource(tmp_path)) == ["first", "second"]
+
+
+def test_a_missing_column_is_answered_with_those_there_are(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "id,Joke\n1,ha\n")
+    assert failure(path, "joke") == f"{path} has no column 'joke'; its columns are ['id', 'Joke']"
+
+
+@pytest.mark.parametrize("rows", ['{"id": 1, "n": 2}\n', "{}\n"])
+def test_a_table_without_strings_has_no_column_of_text(tmp_path: Path, rows: str) -> None:
+    assert "has no column of text; its columns are" in failure(write(tmp_path / "a.jsonl", rows))
+
+
+# Broken files
+
+
+def test_too_many_fields_are_refused_with_the_line_and_a_remedy(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'id,text\n1,"two\nlines"\n2,one, two, three\n')
+    assert failure(path) == (
+        f"{path}, line 4: 4 fields where the header has 2; put quotes round texts that hold ','"
+    )
+
+
+def test_a_quote_that_is_never_closed_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'text\n"never closed\n')
+    assert failure(path).startswith(f"{path}, line 2: unexpected end of data")
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"text": ', "line 3: not JSON: Expecting value"),
+        ("[1, 2]", "line 3: a list, not an object"),
+        ('{"text": 5}', "line 3: 'text' is int 5, not a string"),
+        ('{"text": ["a"]}', "line 3: 'text' is list ['a'], not a string"),
+    ],
+)
+def test_a_broken_line_is_named_by_its_number(tmp_path: Path, line: str, problem: str) -> None:
+    path = write(tmp_path / "a.jsonl", f'{{"text": "fine"}}\n\n{line}\n')
+    assert failure(path) == f"{path}, {problem}"
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+@pytest.mark.parametrize(
+    ("content", "offset"),
+    [
+        (b"text\nfine\n" + "é".encode() * 5_000 + b"\n\xff\n", 10_011),
+        (b"\xef\xbb\xbftext\ncut \xc3\n", 12),
+        ("text\nUTF-16\n".encode("utf-16"), 0),
+        (b"text\nends early \xe2\x80", 16),
+    ],
+)
+def test_the_first_byte_that_is_not_utf8_is_named(
+    tmp_path: Path, content: bytes, offset: int, suffix: str
+) -> None:
+    path = write(tmp_path / "a.csv", content, suffix)
+    assert failure(path).startswith(f"{path} is not UTF-8: byte {offset}: ")
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+def test_damaged_compressed_files_cannot_be_unpacked(tmp_path: Path, suffix: str) -> None:
+    whole = PACKERS[suffix](str(list(range(5_000))).encode())
+    middle = len(whole) // 2
+    damaged: dict[str, bytes] = {
+        "cut short": whole[:middle],
+        "another format": b"text\nhello\n",
+        "overwritten": whole[:20] + b"\xff" * 64 + whole[84:],
+    }
+    for content in damaged.values():
+        path = tmp_path / f"a.txt{suffix}"
+        path.write_bytes(content)
+        assert failure(path).startswith(f"{path} cannot be unpacked: ")
+
+
+# Paths
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("a.pdf", ".pdf"), ("a", ""), ("a.zip.gz", ".zip"), ("a.csv.zst", ".zst")]
+)
+def test_an_unknown_kind_of_file_is_refused(tmp_path: Path, name: str, kind: str) -> None:
+    path = write(tmp_path / name, "hello")
+    problem = f"is of an unknown kind {kind!r}; readable are .csv, .tsv, .jsonl, .ndjson, .txt, "
+    with pytest.raises(DataError, match=re.escape(problem) + "each also as .gz or .xz"):
+        TextSource(path)
+
+
+def test_a_path_to_nothing_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=re.escape(f"no file or folder {tmp_path / 'a.csv'}; chec")):
+        TextSource(tmp_path / "a.csv")
+
+
+def test_a_folder_with_nothing_readable_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.pdf", "hello")
+    with pytest.raises(DataError, match=re.escape(f"no readable file in the folder {tmp_path}; ")):
+        TextSource(tmp_path)
+
+
+def test_the_shared_jokes_are_read_in_full(shared_data: Path) -> None:
+    source: Any = TextSource(shared_data / "jokes" / "valid.csv.gz")
+    texts = list(source)
+    assert len(texts) > 1_000
+    assert all(text.strip() for text in texts)

@@ -1,0 +1,78 @@
+"""Bulk encoding by looking up words gives the ids of the Rust pipeline."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer as Rust
+from tokenizers import normalizers, pre_tokenizers
+
+from gpt1 import word_cache
+from gpt1.tokenizer import Tokenizer
+from gpt1.word_cache import WordCache
+
+BERT = normalizers.BertNormalizer(lowercase=True)
+TEXTS = ["the old man's dog didn't bark, did it? no. (it slept!)", "a b c 1 22 333 _x_ #tag 50%"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    """A tokenizer that has seen every ASCII character but the rarest."""
+    alphabet = [" ".join(map(chr, range(33, 126)))]
+    return Tokenizer.train([*TEXTS, *alphabet], vocab_size=220, min_frequency=1)
+
+
+@pytest.fixture(scope="module")
+def cache(tokenizer: Tokenizer) -> WordCache:
+    return WordCache(tokenizer._plain)
+
+
+@given(st.lists(st.text(st.characters(max_codepoint=127), max_size=40), max_size=6))
+def test_plain_texts_get_the_ids_of_the_pipeline(
+    tokenizer: Tokenizer, cache: WordCache, texts: list[str]
+) -> None:
+    plain = [text for text in texts if cache.serves(text)]
+    expected = [tokenizer._plain.encode(text).ids for text in plain]
+    assert cache.encode(plain) == expected
+    assert cache.encode(plain) == expected, "looked up"
+
+
+@given(st.lists(st.text(max_size=40), max_size=6))
+def test_a_mixed_batch_keeps_its_order(tokenizer: Tokenizer, texts: list[str]) -> None:
+    repaired = [text.encode("utf-8", "replace").decode() for text in texts]
+    assert tokenizer.encode_batch(repaired) == [tokenizer._plain.encode(t).ids for t in repaired]
+
+
+@pytest.mark.parametrize("text", ["café", "\x00", "a\x7fb", "“hello”", "a\x1fb"])
+def test_other_texts_are_left_to_the_pipeline(cache: WordCache, text: str) -> None:
+    assert not cache.serves(text)
+
+
+def test_special_tokens_typed_as_text_stay_text(tokenizer: Tokenizer) -> None:
+    marked = Tokenizer(tokenizer._marked.to_str())
+    marked.add_special_tokens(["_start_"])
+    assert marked.encode("_start_ <unk>") == tokenizer.encode("_start_ <unk>")
+    assert marked.encode("_start_", allow_special=True) == [marked.token_id("_start_")]
+
+
+def test_memory_starts_anew_when_it_is_full(
+    cache: WordCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = cache.encode(TEXTS)
+    monkeypatch.setattr(word_cache, "MOST_WORDS", 3)
+    assert cache.encode(TEXTS) == before
+    cache.encode(["the dog"])
+    assert set(cache._ids) == {"the", "dog"}
+
+
+def test_a_pipeline_of_other_rules_is_not_imitated(tokenizer: Tokenizer) -> None:
+    for change in (
+        {"normalizer": normalizers.BertNormalizer(lowercase=False)},
+        {"normalizer": normalizers.Sequence([normalizers.Replace("a", "b"), BERT])},
+        {"pre_tokenizer": pre_tokenizers.Whitespace()},
+    ):
+        rust = Rust.from_str(tokenizer._plain.to_str())
+        for name, value in change.items():
+            setattr(rust, name, value)
+        assert not WordCache(rust).serves("plain"), change
