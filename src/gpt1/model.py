@@ -364,14 +364,9 @@ class GPT(nn.Module):
             ValueError: If the sequence is longer than ``n_positions``, the cache is full, or
                 segment_ids and cache are both given.
         """
-        positions, mask = self._positions_and_mask(input_ids, segment_ids, cache)
-        x = self.drop(self.tokens_embed(input_ids) + self.positions_embed(positions))  # (B, T, D)
-        hidden: list[Tensor] = [x]
+        hidden: list[Tensor] = []
         attentions: list[Tensor] = []
-        for layer, block in enumerate(self.h):
-            x, weights = self._run_block(
-                block, x, mask, (cache, layer) if cache else None, output_attentions
-            )
+        for x, weights in self._layers(input_ids, segment_ids, cache, output_attentions):
             if output_hidden_states:
                 hidden.append(x)
             if weights is not None:
@@ -385,6 +380,29 @@ class GPT(nn.Module):
             hidden_states=tuple(hidden) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
         )
+
+    def hidden(self, input_ids: Tensor) -> Tensor:
+        """Output of the last block, ``(B, T, D)``, for ids ``(B, T)``: what `lm_head` scores."""
+        for x, _ in self._layers(input_ids, None, None, False):
+            states = x
+        return states
+
+    def _layers(
+        self,
+        input_ids: Tensor,
+        segment_ids: Tensor | None,
+        cache: KVCache | None,
+        need_weights: bool,
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """The embeddings ``(B, T, D)``, then each block's output and its attention weights."""
+        positions, mask = self._positions_and_mask(input_ids, segment_ids, cache)
+        x = self.drop(self.tokens_embed(input_ids) + self.positions_embed(positions))
+        yield x, None
+        for layer, block in enumerate(self.h):
+            x, weights = self._run_block(
+                block, x, mask, (cache, layer) if cache else None, need_weights
+            )
+            yield x, weights
 
     def _run_block(self, block: nn.Module, *args: Any) -> tuple[Tensor, Tensor | None]:
         if self.activation_checkpointing and torch.is_grad_enabled():

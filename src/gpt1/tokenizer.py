@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import operator
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
@@ -46,6 +47,8 @@ STANDARD_FORMS = {
 }
 PIECE_CHARS = 1 << 16
 BATCH_CHARS = 1 << 20
+CACHE_UP_TO_CORES = 4
+"""With more cores, the Rust pipeline on all of them overtakes looking up words on one."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Not \s: control characters that Python calls whitespace join words in the BERT normalizer.
@@ -265,12 +268,13 @@ class Tokenizer:
 
     def _encode_pieces(self, pieces: list[str], allow_special: bool) -> Iterator[list[int]]:
         """Ids of each piece: plain ones through the cache, the others through Rust."""
-        plain = [not allow_special and self._cache.serves(piece) for piece in pieces]
+        cached = not allow_special and (os.cpu_count() or 1) <= CACHE_UP_TO_CORES
+        plain = [cached and self._cache.serves(piece) for piece in pieces]
         others = list(compress(pieces, map(operator.not_, plain)))
         rust = self._marked if allow_special else self._plain
         encodings = iter(rust.encode_batch_fast(others))
-        cached = iter(self._cache.encode(list(compress(pieces, plain))))
-        return (next(cached) if is_plain else next(encodings).ids for is_plain in plain)
+        looked_up = iter(self._cache.encode(list(compress(pieces, plain))))
+        return (next(looked_up) if is_plain else next(encodings).ids for is_plain in plain)
 
     def encode_with_offsets(self, text: str) -> Encoding:
         """Return the ids of one text with their places in it; arguments as for `encode`."""

@@ -169,13 +169,8 @@ def hidden_states(model: GPT, rows: Sequence[Sequence[int]]) -> Tensor:
     """Output of the last block, ``(B, T, D)``, for rows of ids padded on the right to ``T``."""
     longest = max(map(len, rows))
     padded = [[*row, *[0] * (longest - len(row))] for row in rows]
-    input_ids = torch.tensor(padded, device=model.device)
-    nowhere = torch.zeros(len(rows), dtype=torch.long, device=model.device)
     with evaluation_mode(model):
-        # `logits_at` spares the logits of all other positions; those of position 0 go unused.
-        output = model(input_ids, logits_at=nowhere, output_hidden_states=True)
-    states: Tensor = output.hidden_states[-1]
-    return states
+        return model.hidden(torch.tensor(padded, device=model.device))
 
 
 def perplexity(model: GPT, texts: Iterable[tuple[str, Sequence[int]]]) -> Perplexity:
