@@ -31,8 +31,5 @@ def run(args: Namespace) -> int:
 
     lm = load_model(args)
     result = lm.perplexity(args.data, text_column=args.text_column, prefix=args.prefix)
-    facts = dataclasses.asdict(result)
-    if not args.json:
-        facts = {name: f"{round(value, 4):,}" for name, value in facts.items()}
-    print_facts(facts, as_json=args.json)
+    print_facts(dataclasses.asdict(result), as_json=args.json)
     return 0

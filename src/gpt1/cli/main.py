@@ -48,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk, a folder without permission
+        print(f"gpt1: {error.strerror or error}: {error.filename or 'a file'}", file=sys.stderr)
+        return 2
 
 
 def _dispatch(words: list[str]) -> int:

@@ -19,7 +19,14 @@ def print_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
         return
     width = max(map(len, facts), default=0)
     for name, value in facts.items():
-        sys.stdout.write(f"{name.replace('_', ' '):<{width}}  {value}\n")
+        sys.stdout.write(f"{name.replace('_', ' '):<{width}}  {_shown(value)}\n")
+
+
+def _shown(value: object) -> str:
+    """A value for people: numbers to four places, in groups of three digits."""
+    if isinstance(value, float):
+        return f"{value:,.4f}"
+    return f"{value:,}" if type(value) is int else str(value)
 
 
 def report_run(result: RunResult, command: str, *, as_json: bool) -> int:
