@@ -18,7 +18,9 @@ from itertools import chain, compress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import tokenizers
+from numpy.typing import NDArray
 from tokenizers import AddedToken
 
 from gpt1.detokenize import END_OF_WORD, TokenStream, checked_id
@@ -259,22 +261,57 @@ class Tokenizer:
     ) -> Iterator[list[int]]:
         ids: list[int] = []
         for batch in _batches(texts, batch_size):
-            pieces = self._encode_pieces([piece for piece, _ in batch], allow_special)
-            for piece_ids, (_, is_last) in zip(pieces, batch, strict=True):
-                ids += piece_ids
+            flat, lengths = self._encode_pieces([piece for piece, _ in batch], allow_special)
+            values, start = flat.tolist(), 0
+            for length, (_, is_last) in zip(lengths.tolist(), batch, strict=True):
+                ids += values[start : start + length]
+                start += length
                 if is_last:
                     yield ids
                     ids = []
 
-    def _encode_pieces(self, pieces: list[str], allow_special: bool) -> Iterator[list[int]]:
-        """Ids of each piece: plain ones through the cache, the others through Rust."""
+    def encode_flat(self, texts: Iterable[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the ids of many texts in little memory and time.
+
+        Args:
+            texts: Read lazily.
+
+        Returns:
+            The ids of all texts behind one another, and how many ids each text has.
+
+        Raises:
+            TokenizerError: If a text is not a string.
+        """
+        parts = [np.empty(0, np.int32)]
+        sizes: list[int] = []
+        size = 0
+        for batch in _batches(texts, 1024):
+            flat, lengths = self._encode_pieces([piece for piece, _ in batch], False)
+            parts.append(flat)
+            for length, (_, is_last) in zip(lengths.tolist(), batch, strict=True):
+                size += length
+                if is_last:
+                    sizes.append(size)
+                    size = 0
+        return np.concatenate(parts), np.array(sizes, np.int64)
+
+    def _encode_pieces(
+        self, pieces: list[str], allow_special: bool
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Ids of all pieces, and how many each has: plain ones by the cache, others by Rust."""
         cached = not allow_special and (os.cpu_count() or 1) <= CACHE_UP_TO_CORES
+        if cached and self._cache.serves("".join(pieces)):
+            return self._cache.encode(pieces)
         plain = [cached and self._cache.serves(piece) for piece in pieces]
-        others = list(compress(pieces, map(operator.not_, plain)))
         rust = self._marked if allow_special else self._plain
-        encodings = iter(rust.encode_batch_fast(others))
-        looked_up = iter(self._cache.encode(list(compress(pieces, plain))))
-        return (next(looked_up) if is_plain else next(encodings).ids for is_plain in plain)
+        encodings = iter(rust.encode_batch_fast(list(compress(pieces, map(operator.not_, plain)))))
+        flat, lengths = self._cache.encode(list(compress(pieces, plain)))
+        looked_up = iter(np.split(flat, np.cumsum(lengths)))
+        rows = [
+            next(looked_up) if is_plain else np.array(next(encodings).ids, np.int32)
+            for is_plain in plain
+        ]
+        return np.concatenate(rows), np.array([len(row) for row in rows])
 
     def encode_with_offsets(self, text: str) -> Encoding:
         """Return the ids of one text with their places in it; arguments as for `encode`."""
@@ -374,6 +411,9 @@ def _repaired(text: str) -> str:
 
 def _split(text: str) -> Iterator[tuple[str, bool]]:
     """Cut a text at whitespace into (piece, whether it is the last) of about `PIECE_CHARS`."""
+    if len(text) <= PIECE_CHARS:
+        yield text, True
+        return
     start = 0
     while blank := _BLANK.search(text, start + PIECE_CHARS):
         yield text[start : blank.start()], False

@@ -11,12 +11,18 @@ import re
 from collections.abc import Sequence
 from itertools import chain
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from tokenizers.pre_tokenizers import WhitespaceSplit
 
 MOST_WORDS = 200_000
 """Words that are remembered; beyond that, memory starts anew."""
 
-_WORDS = re.compile(r"[a-z0-9]+|[!-/:-@\[-`{-~]").findall
+_END = "\x00"
+"""Put behind each text; none that is served holds it."""
+
+_WORDS = re.compile(r"[a-z0-9]+|[!-/:-@\[-`{-~\x00]").findall
 # The BERT rules drop these, and thereby join what stands on either side.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]").search
 _BERT_NORMALIZER = {
@@ -32,31 +38,49 @@ class WordCache:
     """Encodes plain texts by looking up their words.
 
     Args:
-        rust: The pipeline that a new word goes through; special tokens must not be parsed.
+        rust: The pipeline to imitate; its special tokens are not parsed.
 
     Attributes:
         usable: Whether the pipeline splits ASCII text by the BERT rules.
     """
 
     def __init__(self, rust: Tokenizer) -> None:
-        self._rust = rust
-        self._ids: dict[str, tuple[int, ...]] = {}
+        self._bpe = Tokenizer(rust.model)
+        self._bpe.pre_tokenizer = WhitespaceSplit()
+        self._ids: dict[str, tuple[int, ...]] = {_END: (-1,)}
         self.usable = _splits_by_bert_rules(rust)
 
     def serves(self, text: str) -> bool:
         """Whether the text is plain enough to be encoded here."""
         return self.usable and text.isascii() and not _CONTROL(text)
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text, all of which it `serves`; equal to those of the Rust pipeline."""
-        words = [_WORDS(text.lower()) for text in texts]
+    def encode(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Encode texts, all of which it `serves`.
+
+        Args:
+            texts: Plain texts.
+
+        Returns:
+            The ids of all texts behind one another, equal to those of the Rust pipeline, and how
+            many ids each text has.
+        """
+        words = _WORDS(_END.join([*texts, ""]).lower())
         if len(self._ids) > MOST_WORDS:
-            self._ids = {}
+            self._ids = {_END: (-1,)}
         known = self._ids  # other threads may start anew meanwhile
-        new = list(set(chain.from_iterable(words)).difference(known))
-        for word, encoding in zip(new, self._rust.encode_batch_fast(new), strict=True):
-            known[word] = tuple(encoding.ids)
-        return [list(chain.from_iterable(map(known.__getitem__, row))) for row in words]
+        new = list(set(words).difference(known))
+        known.update(zip(new, self._split(new), strict=True))
+        marked = np.fromiter(chain.from_iterable(map(known.__getitem__, words)), np.int32)
+        ends = np.flatnonzero(marked < 0)
+        return marked[marked >= 0], np.diff(ends, prepend=-1) - 1
+
+    def _split(self, words: list[str]) -> list[tuple[int, ...]]:
+        """Ids of each word; one text of all words takes a sixth of the time of a text each."""
+        encoding = self._bpe.encode(" ".join(words))
+        ids: list[list[int]] = [[] for _ in words]
+        for number, token_id in zip(encoding.word_ids, encoding.ids, strict=True):
+            ids[number or 0].append(token_id)
+        return list(map(tuple, ids))
 
 
 def _splits_by_bert_rules(rust: Tokenizer) -> bool:

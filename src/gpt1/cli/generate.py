@@ -42,11 +42,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_model_arguments(parser)
     types, documents = get_type_hints(GenerationConfig), field_documents(GenerationConfig)
+    documents["stop"] += " \\n is a newline. May be given several times."
+    documents["stop_ids"] += " A list: [5,6]."
     for field in dataclasses.fields(GenerationConfig):
         options: dict[str, Any] = {"type": types[field.name], "default": field.default}
         if field.name == "stop":
             options = {"type": str, "action": "append"}
-            documents["stop"] += " \\n is a newline. May be given several times."
         parser.add_argument(
             "--" + field.name.replace("_", "-"), help=documents[field.name], **options
         )

@@ -7,8 +7,9 @@ is left over. No token is lost: a text longer than a row is continued in a row o
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,50 @@ from gpt1.errors import DataError
 from gpt1.model import IGNORED
 
 PADDING_ID = 0
+
+
+@dataclass(frozen=True)
+class TokenTexts:
+    """Token ids of many texts, in two arrays.
+
+    Attributes:
+        ids: ``(N,)``, int32: all texts behind one another.
+        lengths: ``(R,)``, int64: tokens of each text.
+    """
+
+    ids: NDArray[np.int32]
+    lengths: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, texts: Sequence[Sequence[int]]) -> TokenTexts:
+        """From one list of ids a text."""
+        ids = np.fromiter(chain.from_iterable(texts), np.int32)
+        return cls(ids, np.fromiter(map(len, texts), np.int64, len(texts)))
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[NDArray[np.int32]]:
+        return iter(np.split(self.ids, np.cumsum(self.lengths))[:-1])
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """``(R,)``: where in ``ids`` each text begins."""
+        return np.cumsum(self.lengths) - self.lengths
+
+    def parts(self, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> TokenTexts:
+        """The stretches of ``ids`` that begin at ``starts`` and are ``lengths`` long, as texts."""
+        inside = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        return TokenTexts(self.ids[np.repeat(starts, lengths) + inside], lengths)
+
+    def select(self, texts: NDArray[np.int64]) -> TokenTexts:
+        """The texts with these numbers."""
+        return self.parts(self.starts[texts], self.lengths[texts])
+
+    def with_end(self, token_id: int) -> TokenTexts:
+        """Each text with one token more at its end."""
+        ids = np.insert(self.ids, np.cumsum(self.lengths), token_id)
+        return TokenTexts(ids, self.lengths + 1)
 
 
 @dataclass(frozen=True)
@@ -43,7 +88,7 @@ class PackedTexts:
 
 
 def pack(
-    texts: Sequence[Sequence[int] | NDArray[np.int32]], seq_len: int, *, seed: int = 0
+    texts: TokenTexts | Sequence[Sequence[int]], seq_len: int, *, seed: int = 0
 ) -> PackedTexts:
     """Put token lists into rows of ``seq_len``.
 
@@ -58,11 +103,12 @@ def pack(
     Raises:
         DataError: If no text has a token.
     """
-    lengths = np.fromiter((len(text) for text in texts), np.int64, len(texts))
-    if not lengths.sum():
+    if not isinstance(texts, TokenTexts):
+        texts = TokenTexts.of(texts)
+    flat = texts.ids
+    if not len(flat):
         raise DataError("there is no token to pack; the data holds no text")
-    flat = np.concatenate([np.asarray(text, dtype=np.int32) for text in texts if len(text)])
-    lengths = _cut(lengths[lengths > 0], seq_len)
+    lengths = _cut(texts.lengths[texts.lengths > 0], seq_len)
     starts = np.cumsum(lengths) - lengths  # of each piece in ``flat``
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(lengths))

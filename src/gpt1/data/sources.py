@@ -140,19 +140,22 @@ def _text(file: Path, line: int, row: dict[str, Any], column: str) -> str:
 def _csv_rows(file: Path, delimiter: str) -> Iterator[tuple[int, dict[str, Any]]]:
     csv.field_size_limit(2**31 - 1)
     with open_text(file) as stream:
-        reader = csv.DictReader(stream, delimiter=delimiter, strict=True)
+        reader = csv.reader(stream, delimiter=delimiter, strict=True)
+        line = 0
         try:
-            for row in reader:
-                extra = row.pop(None, None)
-                if extra:
+            header = next(reader, [])
+            line = reader.line_num
+            for fields in filter(None, reader):
+                if len(fields) > len(header):
                     raise DataError(
-                        f"{file}, line {reader.line_num}: {len(row) + len(extra)} fields where the "
-                        f"header has {len(row)}; put quotes round texts that hold {delimiter!r}"
+                        f"{file}, line {reader.line_num}: {len(fields)} fields where the header "
+                        f"has {len(header)}; put quotes round texts that hold {delimiter!r}"
                     )
-                yield reader.line_num, row
+                line = reader.line_num
+                yield line, dict(zip(header, fields, strict=False))
         except csv.Error as error:
-            # The reader counts whole rows: the broken one begins on the next line.
-            raise DataError(f"{file}, line {reader.line_num + 1}: {error}") from None
+            # The broken row begins on the line after the last whole one.
+            raise DataError(f"{file}, line {line + 1}: {error}") from None
 
 
 def _jsonl_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from gpt1.checkpoint import load_model, locate
 from gpt1.config import TextConfig, TrainingConfig
 from gpt1.data.batches import PackedRows
-from gpt1.data.packing import pack
+from gpt1.data.packing import TokenTexts, pack
 from gpt1.data.sources import TextSource
 from gpt1.errors import ConfigError, DataError
 from gpt1.model import GPT
@@ -24,9 +22,6 @@ from gpt1.training.loop import Job, Trainer
 from gpt1.training.objectives import LanguageModeling
 from gpt1.training.run import RunResult, check_folder, complete_run, keep_model, write_settings
 from gpt1.training.tracking import LogWatcher, Watcher
-
-Texts: TypeAlias = Sequence[NDArray[np.int32]]
-"""Token ids of several texts."""
 
 
 def finetune_lm(
@@ -109,35 +104,38 @@ def sequence_length(training: TrainingConfig, model: GPT) -> int:
     return seq_len
 
 
-def encode_splits(config: TextConfig, tokenizer: Tokenizer, seed: int) -> tuple[Texts, Texts]:
+def encode_splits(
+    config: TextConfig, tokenizer: Tokenizer, seed: int
+) -> tuple[TokenTexts, TokenTexts]:
     """Token ids of the training and the validation texts, prefix and end token included.
 
     Held out is a random share of the texts, or, where they are too few for that, the last part of
     each: so a single long text can be trained on.
     """
-    train = encode_texts(TextSource(config.data, config.text_column), config, tokenizer)
+    texts = encode_texts(TextSource(config.data, config.text_column), config, tokenizer)
     if config.valid_data is not None:
         source = TextSource(config.valid_data, config.text_column)
-        return train, encode_texts(source, config, tokenizer)
-    held_out = round(len(train) * config.valid_fraction)
+        return texts, encode_texts(source, config, tokenizer)
+    held_out = round(len(texts) * config.valid_fraction)
     if config.valid_fraction and not held_out:
-        cuts = [round(len(text) * (1 - config.valid_fraction)) for text in train]
-        pairs = list(zip(train, cuts, strict=True))
-        return [text[:cut] for text, cut in pairs], [text[cut:] for text, cut in pairs]
-    order = np.random.default_rng(seed).permutation(len(train))
-    valid, kept = ([train[i] for i in sorted(part)] for part in np.split(order, [held_out]))
-    return kept, valid
+        kept = np.round(texts.lengths * (1 - config.valid_fraction)).astype(np.int64)
+        starts = texts.starts
+        return texts.parts(starts, kept), texts.parts(starts + kept, texts.lengths - kept)
+    order = np.random.default_rng(seed).permutation(len(texts))
+    return texts.select(np.sort(order[held_out:])), texts.select(np.sort(order[:held_out]))
 
 
-def encode_texts(texts: Iterable[str], config: TextConfig, tokenizer: Tokenizer) -> Texts:
+def encode_texts(texts: Iterable[str], config: TextConfig, tokenizer: Tokenizer) -> TokenTexts:
     """Token ids of each text, prefix and end token included."""
-    end = [] if config.end_token is None else [tokenizer.token_id(config.end_token)]
     prefixed = (config.prefix + text for text in islice(texts, config.max_texts))
-    return [np.array(ids + end, np.int32) for ids in tokenizer.encode_stream(prefixed)]
+    encoded = TokenTexts(*tokenizer.encode_flat(prefixed))
+    if config.end_token is None:
+        return encoded
+    return encoded.with_end(tokenizer.token_id(config.end_token))
 
 
-def packed_rows(texts: Texts, seq_len: int, seed: int) -> PackedRows | None:
+def packed_rows(texts: TokenTexts, seq_len: int, seed: int) -> PackedRows | None:
     """The texts in rows, or None where there is nothing to predict in them."""
-    if all(len(text) < 2 for text in texts):
+    if not (texts.lengths > 1).any():
         return None
     return PackedRows(pack(texts, seq_len, seed=seed))

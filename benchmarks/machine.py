@@ -1,0 +1,83 @@
+"""What a result was measured on, and the limits the machine sets.
+
+torch is imported only where it is used: a process that does without is measured without.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from benchmarks.timing import stopwatch
+
+PACKAGES = ("gpt1", "torch", "transformers", "tokenizers", "numpy")
+
+
+def facts() -> dict[str, Any]:
+    """Processor, cores, memory, threads, load and versions."""
+    import torch
+
+    return {
+        "cpu": _cpu_model(),
+        "cores": _cores(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        "torch_threads": torch.get_num_threads(),
+        "load_before": round(os.getloadavg()[0], 2),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in PACKAGES},
+    }
+
+
+def _cpu_model() -> str:
+    """As the kernel names it; elsewhere than on Linux, the architecture."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def peak_rss_mb() -> float:
+    """Most memory this process has held, mapped files included, in MB.
+
+    Not ``ru_maxrss`` on Linux: that one starts at the size of the process that started this one.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def bandwidth_probe(size_bytes: int) -> Callable[[], float]:
+    """A function that measures how fast memory is read, in bytes per second.
+
+    It sums a float32 tensor with all threads of torch: of the operations tried, the one that reads
+    fastest.
+
+    Args:
+        size_bytes: Of the tensor; many times the processor's caches.
+    """
+    import torch
+
+    data = torch.ones(size_bytes // 4)
+
+    def measure() -> float:
+        return data.nbytes / min(stopwatch(data.sum)[0] for _ in range(3))
+
+    return measure
