@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,14 +31,59 @@ def cache(tokenizer: Tokenizer) -> WordCache:
     return WordCache(tokenizer._plain)
 
 
+def rows(cache: WordCache, texts: list[str]) -> list[list[int]]:
+    """The ids of each text."""
+    ids, lengths = cache.encode(texts)
+    assert (ids.dtype, lengths.dtype) == (np.int32, np.int64)
+    assert len(lengths) == len(texts)
+    assert len(ids) == lengths.sum()
+    return [row.tolist() for row in np.split(ids, np.cumsum(lengths))[:-1]]
+
+
 @given(st.lists(st.text(st.characters(max_codepoint=127), max_size=40), max_size=6))
 def test_plain_texts_get_the_ids_of_the_pipeline(
     tokenizer: Tokenizer, cache: WordCache, texts: list[str]
 ) -> None:
     plain = [text for text in texts if cache.serves(text)]
     expected = [tokenizer._plain.encode(text).ids for text in plain]
-    assert cache.encode(plain) == expected
-    assert cache.encode(plain) == expected, "looked up"
+    assert rows(cache, plain) == expected
+    assert rows(cache, plain) == expected, "looked up"
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=20), max_size=30))
+def test_words_are_told_apart_by_all_their_letters(
+    tokenizer: Tokenizer, cache: WordCache, words: list[str]
+) -> None:
+    expected = [tokenizer._plain.encode(word).ids for word in words]
+    assert rows(cache, words) == expected
+    assert rows(cache, words) == expected, "looked up"
+
+
+@pytest.mark.parametrize("length", [7, 8, 9, 15, 16, 17, 24])
+def test_words_that_begin_alike_stay_apart(
+    tokenizer: Tokenizer, cache: WordCache, length: int
+) -> None:
+    words = ["e" * length, "e" * (length - 1), "e" * (length + 1), "e" * length + "s"]
+    for _ in range(2):
+        assert rows(cache, words) == [tokenizer._plain.encode(word).ids for word in words]
+
+
+def test_words_that_share_a_slot_stay_apart(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(word_cache, "_SLOT_BITS", 1)
+    monkeypatch.setattr(word_cache, "_SHIFT", np.uint64(63))
+    cache = WordCache(tokenizer._plain)
+    for _ in range(2):
+        assert rows(cache, TEXTS) == [tokenizer._plain.encode(text).ids for text in TEXTS]
+
+
+def test_threads_share_a_cache(tokenizer: Tokenizer) -> None:
+    cache = WordCache(tokenizer._plain)
+    texts = [[f"{word} {i % 7}" for word in TEXTS] for i in range(64)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda batch: rows(cache, batch), texts))
+    assert found == [[tokenizer._plain.encode(text).ids for text in batch] for batch in texts]
 
 
 @given(st.lists(st.text(max_size=40), max_size=6))
@@ -59,11 +107,11 @@ def test_special_tokens_typed_as_text_stay_text(tokenizer: Tokenizer) -> None:
 def test_memory_starts_anew_when_it_is_full(
     cache: WordCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = cache.encode(TEXTS)
+    before = rows(cache, TEXTS)
     monkeypatch.setattr(word_cache, "MOST_WORDS", 3)
-    assert cache.encode(TEXTS) == before
+    assert rows(cache, TEXTS) == before
     cache.encode(["the dog"])
-    assert set(cache._ids) == {"the", "dog"}
+    assert set(cache._numbers) == {b"", b"the", b"dog"}
 
 
 def test_a_pipeline_of_other_rules_is_not_imitated(tokenizer: Tokenizer) -> None:

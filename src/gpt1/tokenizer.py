@@ -49,7 +49,7 @@ STANDARD_FORMS = {
 }
 PIECE_CHARS = 1 << 16
 BATCH_CHARS = 1 << 20
-CACHE_UP_TO_CORES = 4
+CACHE_UP_TO_CORES = 8
 """With more cores, the Rust pipeline on all of them overtakes looking up words on one."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
