@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 
@@ -66,7 +67,8 @@ def test_a_bug_is_a_traceback_and_exit_code_1() -> None:
 
 
 def test_a_closed_pipe_is_no_error(tiny_model: object) -> None:
-    command = f"{sys.executable} -m gpt1 tokenizer encode - --model {tiny_model} | head -1"
+    words = [sys.executable, "-m", "gpt1", "tokenizer", "encode", "-", "--model", str(tiny_model)]
+    command = f"{shlex.join(words)} | head -1"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
         input="the dog\n" * 50_000,
