@@ -120,7 +120,7 @@ def _finetune(
         return None
     console.print(
         f"held-out loss {result.first_loss:.3f} -> {result.best_loss:.3f} nats per token, "
-        f"{result.elapsed_s:.0f} s; plot: {result.curve}"
+        f"{result.elapsed_s:.0f} s" + (f"; plot: {result.curve}" if result.curve else "")
     )
     _jokes(console, "after", load(result.out), training.seed)
     return result.out
