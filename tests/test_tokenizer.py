@@ -88,9 +88,11 @@ def test_openai_vocabulary_gives_the_published_ids(openai: Tokenizer) -> None:
 
 
 def test_jokes_get_the_ids_of_transformers(
-    openai: Tokenizer, hugging_face: OpenAIGPTTokenizer, jokes: list[str]
+    openai: Tokenizer, hugging_face: OpenAIGPTTokenizer, jokes: list[str], shared_data: Path
 ) -> None:
-    assert openai.encode_batch(jokes) == hugging_face(jokes)["input_ids"]
+    with gzip.open(shared_data / "jokes" / "valid.csv.gz", "rt", encoding="utf-8") as file:
+        every = jokes + [row["Joke"] for row in csv.DictReader(file)]
+    assert openai.encode_batch(every) == hugging_face(every)["input_ids"]
 
 
 def test_a_whole_book_gets_the_ids_of_transformers(
