@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +53,14 @@ def test_a_mistake_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str
     err = capsys.readouterr().err
     assert err.startswith("gpt1: ")
     assert "Traceback" not in err
+
+
+def test_what_the_system_refuses_is_a_mistake_not_a_bug(
+    texts_csv: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(texts_csv), "--out", str(texts_csv / "inside a file"), "--vocab-size", "60"]
+    assert main(["tokenizer", "train", *words]) == 2
+    assert f"gpt1: Not a directory: {texts_csv}" in capsys.readouterr().err
 
 
 def test_a_bug_is_a_traceback_and_exit_code_1() -> None:

@@ -6,10 +6,12 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpt1.cli.progress import say
-from gpt1.training.run import RunResult
+
+if TYPE_CHECKING:
+    from gpt1.training.run import RunResult
 
 
 def print_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:

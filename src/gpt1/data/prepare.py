@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -13,8 +12,6 @@ from gpt1.data.shards import INDEX, Shards, ShardWriter, write_index
 from gpt1.data.sources import TextSource
 from gpt1.errors import DataError
 from gpt1.tokenizer import Tokenizer
-
-log = logging.getLogger(__name__)
 
 Advance = Callable[[str, int, int], None]
 """Told what is being done, how many texts are done, and of how many."""

@@ -72,13 +72,12 @@ def pretrain(
     network = GPT(model.replace(vocab_size=tokenizer.vocab_size))
     network.to(check_device(training.device))
     seq_len = sequence_length(training, network)
-    train, valid = (shards.tokens(split) for split in ("train", "valid"))
-    windows = TokenWindows(train, seq_len)
-    if sum(map(len, valid)) < seq_len:
+    valid = [stream for stream in shards.tokens("valid") if len(stream) >= seq_len]
+    if not valid:
         watch.note(f"no validation: less than one sequence of {seq_len} tokens is held out")
     job = Job(
-        train=windows,
-        valid=TokenWindows(valid, seq_len) if sum(map(len, valid)) >= seq_len else None,
+        train=TokenWindows(shards.tokens("train"), seq_len),
+        valid=TokenWindows(valid, seq_len) if valid else None,
         objective=LanguageModeling(),
         out=out,
         keep=keep_model(out, network, tokenizer),
