@@ -105,7 +105,7 @@ def rows(outcomes: dict[str, list[Outcome]], threads: int) -> list[Row]:
 
 def pack_ours(data: str, vocabulary: str, max_texts: int | None) -> dict[str, float]:
     """As ``gpt1 finetune lm`` prepares its texts."""
-    tokenizer = Tokenizer.load(vocabulary)
+    tokenizer = Tokenizer.load(vocabulary, "bert")
     tokenizer.add_special_tokens([END_TOKEN])
     config = TextConfig(data=data, prefix=PREFIX, end_token=END_TOKEN, max_texts=max_texts)
 
@@ -158,7 +158,7 @@ def same_ids(data: str, vocabulary: str, max_texts: int | None) -> bool:
 
     jokes = list(islice(prefixed(data, max_texts), COMPARED_TEXTS))
     theirs = load_tokenizer(vocabulary)
-    ours = Tokenizer.load(vocabulary).encode_batch(jokes)
+    ours = Tokenizer.load(vocabulary, "bert").encode_batch(jokes)
     return ours == [theirs.encode(joke) for joke in jokes]
 
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gpt1.vocabulary import find_files
+from gpt1.text.vocabulary import find_files
 
 # Not all of its functions are typed.
 transformers: Any = importlib.import_module("transformers")

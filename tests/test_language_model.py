@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gpt1 import language_model
 from gpt1.errors import CheckpointError, ConfigError, DataError
-from gpt1.evaluation.scoring import Score
+from gpt1.evaluation.scoring import Score, score_ids
 from gpt1.language_model import LanguageModel, load
 from lively import lively_model, small_tokenizer
 
@@ -86,23 +86,50 @@ prompts = st.sampled_from(["the fox", "isn '", 'he said "', "the dog :", "12 :",
 stops = st.lists(st.text("theox '", min_size=1, max_size=3) | st.just("jumps"), max_size=3)
 
 
-@settings(deadline=None, max_examples=60)
-@given(prompts, stops, st.integers(0, 99), st.booleans(), st.integers(1, 30))
+bad_words = st.lists(st.sampled_from(["the", "fox", "it isn't", "o", "'", "12 : 30"]), max_size=3)
+ways: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    st.fixed_dictionaries({"temperature": st.floats(0.5, 3.0), "seed": st.integers(0, 99)}),
+    st.fixed_dictionaries({"min_p": st.floats(0.0, 0.1), "seed": st.integers(0, 99)}),
+    st.fixed_dictionaries({"repetition_penalty": st.floats(1.0, 2.0)}),
+    st.fixed_dictionaries({"num_beams": st.integers(2, 4), "length_penalty": st.floats(-1, 2)}),
+    st.fixed_dictionaries({"penalty_alpha": st.floats(0.1, 0.9), "top_k": st.integers(1, 5)}),
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(prompts, stops, bad_words, ways, st.booleans(), st.integers(1, 30))
 def test_the_stream_joined_is_what_generate_returns(
-    prompt: str, stop: list[str], seed: int, include_prompt: bool, max_new_tokens: int
+    prompt: str,
+    stop: list[str],
+    bad: list[str],
+    way: dict[str, Any],
+    include_prompt: bool,
+    max_new_tokens: int,
 ) -> None:
-    options: dict[str, Any] = {
+    options = {
         "stop": stop,
-        "seed": seed,
-        "temperature": 1.0,
+        "bad_words": bad,
         "include_prompt": include_prompt,
         "max_new_tokens": max_new_tokens,
+        **way,
     }
     pieces = list(LM.stream(prompt, **options))
     text = LM.generate(prompt, **options)
     assert "".join(pieces) == text
     assert all(pieces)
     assert not include_prompt or text.startswith(prompt.replace(" :", "").replace(" '", ""))
+
+
+@settings(deadline=None, max_examples=60)
+@given(prompts, stops, ways, st.integers(1, 30))
+def test_a_text_is_cut_exactly_before_the_first_stop_string_of_the_whole(
+    prompt: str, stop: list[str], way: dict[str, Any], max_new_tokens: int
+) -> None:
+    options = {"include_prompt": False, "max_new_tokens": max_new_tokens, **way}
+    whole = LM.generate(prompt, **options)
+    ends = [(start + len(s), start) for s in stop if (start := whole.find(s)) >= 0]
+    cut = min(ends)[1] if ends else len(whole)
+    assert LM.generate(prompt, stop=stop, **options) == whole[:cut]
 
 
 def test_the_stream_begins_before_anything_is_generated() -> None:
@@ -179,15 +206,144 @@ def test_a_wrong_setting_is_refused_before_the_stream_is_read() -> None:
         LM.stream("the fox", **wrong)
 
 
-def test_a_stop_id_outside_the_vocabulary_is_refused_before_the_stream_is_read() -> None:
-    with pytest.raises(ConfigError, match="stop_ids holds 9999"):
-        LM.stream("the fox", stop_ids=[9999])
-
-
 def test_a_stream_of_several_continuations_is_refused() -> None:
     several: Any = {"n": 2, "temperature": 1.0}
     with pytest.raises(ConfigError, match="n is 2 but a stream is one text"):
         LM.stream("the fox", **several)
+
+
+@settings(deadline=None, max_examples=60)
+@given(prompts, bad_words.filter(bool), ways, st.integers(1, 40))
+def test_bad_words_are_never_in_a_continuation(
+    prompt: str, bad: list[str], way: dict[str, Any], max_new_tokens: int
+) -> None:
+    group = LM.complete(prompt, bad_words=bad, max_new_tokens=max_new_tokens, **way)[0]
+    for completion in group:
+        words = f" {TOKENIZER.decode(completion.ids, raw=True)} "
+        for text in bad:
+            assert f" {TOKENIZER.decode(TOKENIZER.encode(text), raw=True)} " not in words
+
+
+def test_a_bad_word_is_not_spelled_in_other_tokens_either() -> None:
+    options: dict[str, Any] = {"temperature": 1.0, "max_new_tokens": 8, "n": 30, "seed": 2}
+    free = LM.complete("the fox", **options)[0]
+    word = next(
+        word
+        for completion in free
+        for word in TOKENIZER.decode(completion.ids, raw=True).split()[:-1]
+        if len(word) > 2 and not set(TOKENIZER.encode(word)) <= set(completion.ids)
+    )
+    for completion in LM.complete("the fox", bad_words=word, **options)[0]:
+        assert word not in TOKENIZER.decode(completion.ids, raw=True).split()
+
+
+def test_a_bad_phrase_may_not_begin_in_the_prompt_either() -> None:
+    raw = LM.generate("the fox", max_new_tokens=1, include_prompt=False)
+    assert raw != LM.generate(
+        "the fox", max_new_tokens=1, include_prompt=False, bad_words=f"fox {raw}"
+    )
+
+
+def test_a_bad_word_without_tokens_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"bad_words holds '.x00', which has no tokens"):
+        LM.generate("the fox", bad_words=["fox", "\0"])
+
+
+def test_min_new_tokens_puts_off_the_end_of_the_text() -> None:
+    bias = {TOKENIZER.token_id("<|endoftext|>"): 100.0}
+    ((short,),) = LM.complete("the fox", logit_bias=bias)
+    ((longer,),) = LM.complete("the fox", logit_bias=bias, min_new_tokens=6)
+    assert (len(short.ids), len(longer.ids)) == (0, 6)
+    assert longer.finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        {},
+        {"temperature": 1.5, "seed": 1, "repetition_penalty": 1.5, "logit_bias": {9: 3.0}},
+        {"num_beams": 3},
+        {"penalty_alpha": 0.5, "top_k": 4},
+    ],
+    ids=str,
+)
+def test_logprobs_are_the_numbers_of_score(way: dict[str, Any]) -> None:
+    ((completion,),) = LM.complete("the fox", max_new_tokens=9, logprobs=3, stop="zzz", **way)
+    tokens = completion.logprobs
+    assert tokens is not None
+    assert [token.id for token in tokens] == completion.ids
+    (score,) = score_ids(LM.model, [completion.prompt_ids + completion.ids])
+    expected = score.log_probs[len(completion.prompt_ids) :]
+    assert [token.log_prob for token in tokens] == pytest.approx(expected, abs=1e-5)
+    for token in tokens:
+        assert token.piece == TOKENIZER.pieces([token.id])[0]
+        values = [candidate.log_prob for candidate in token.top]
+        assert len(values) == 3
+        assert values == sorted(values, reverse=True)
+        assert token.id not in {c.id for c in token.top} or token.log_prob in values
+
+
+def test_without_logprobs_a_completion_has_none() -> None:
+    assert LM.complete("the fox", max_new_tokens=2)[0][0].logprobs is None
+
+
+def test_logprobs_of_0_tell_the_chosen_token_alone() -> None:
+    tokens = LM.complete("the fox", max_new_tokens=2, logprobs=0)[0][0].logprobs
+    assert tokens is not None
+    assert [token.top for token in tokens] == [[], []]
+
+
+def test_logprobs_of_a_text_that_ends_at_once_are_an_empty_list() -> None:
+    end = TOKENIZER.token_id("<|endoftext|>")
+    completion = LM.complete("the fox", logit_bias={end: 100.0}, logprobs=2)[0][0]
+    assert (completion.ids, completion.logprobs) == ([], [])
+
+
+def test_an_id_without_a_name_has_an_empty_piece() -> None:
+    everything = LM.model.config.vocab_size
+    tokens = LM.complete("the fox", max_new_tokens=1, logprobs=everything)[0][0].logprobs
+    assert tokens is not None
+    unnamed = {candidate.id for candidate in tokens[0].top if not candidate.piece}
+    assert unnamed == set(range(TOKENIZER.vocab_size, everything))
+
+
+def test_beam_search_gives_the_n_best_the_best_first() -> None:
+    options: dict[str, Any] = {"num_beams": 4, "max_new_tokens": 8}
+    (group,) = LM.complete("the fox", n=3, logprobs=0, **options)
+    sums = [sum(token.log_prob for token in c.logprobs or []) for c in group]
+    assert len({c.text for c in group}) == 3
+    assert sums == sorted(sums, reverse=True)
+    assert LM.generate("the fox", **options) == group[0].prompt + group[0].text
+    assert LM.generate(["dog", "the fox"], n=3, **options)[1] == [c.prompt + c.text for c in group]
+
+
+def test_beam_search_streams_the_continuation_in_one_piece() -> None:
+    pieces = list(LM.stream("the fox", num_beams=3, max_new_tokens=9))
+    assert pieces[0] == "the fox"
+    assert len(pieces) == 2
+
+
+def test_more_beams_than_the_settings_allow_texts_give_fewer() -> None:
+    only = [TOKENIZER.encode("fox")[0], TOKENIZER.encode("dog")[0]]
+    others = [[i] for i in range(TOKENIZER.vocab_size) if i not in only]
+    bad = [ids for ids in others if ids != [TOKENIZER.end_of_text_id]]
+    options: dict[str, Any] = {"bad_words_ids": bad, "min_new_tokens": 1, "max_new_tokens": 1}
+    (group,) = LM.complete("the", n=4, num_beams=4, **options)
+    assert {c.text for c in group} <= {" fox", " dog"}
+    assert len(group) == 2
+
+
+def test_contrastive_search_without_its_penalty_is_greedy() -> None:
+    assert LM.generate("the fox", penalty_alpha=0.0, top_k=4) == LM.generate("the fox")
+    assert LM.generate("the fox", penalty_alpha=0.9, top_k=4) != LM.generate("the fox")
+
+
+@pytest.mark.parametrize("way", [{"num_beams": 2}, {"penalty_alpha": 0.5, "top_k": 2}, {}])
+def test_a_wrong_id_is_refused_before_the_stream_is_read(way: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="stop_ids holds 9999"):
+        LM.stream("the fox", stop_ids=[9999], **way)
+    with pytest.raises(ConfigError, match="logit_bias holds the id 9999"):
+        LM.stream("the fox", logit_bias={9999: 1.0}, **way)
 
 
 def test_complete_takes_a_lone_string_as_one_prompt() -> None:

@@ -59,7 +59,7 @@ def plain() -> Tokenizer:
 
 @pytest.fixture(scope="session")
 def openai(shared_data: Path) -> Tokenizer:
-    return Tokenizer.load(shared_data / "openai-bpe")
+    return Tokenizer.load(shared_data / "openai-bpe", mode="bert")
 
 
 @pytest.fixture(scope="session")
@@ -486,6 +486,7 @@ def test_vocabulary_and_merges_load_from_the_folder_or_either_file(tmp_path: Pat
 def test_openai_files_survive_saving(openai: Tokenizer, tmp_path: Path) -> None:
     openai.save(tmp_path)
     assert Tokenizer.load(tmp_path).fingerprint == openai.fingerprint
+    assert Tokenizer.load(tmp_path).mode == "bert"
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
@@ -519,7 +520,7 @@ def test_truncation_and_padding_in_a_file_are_not_applied(
 
 def test_an_unknown_mode_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
     tokenizer.save(tmp_path)
-    with pytest.raises(ConfigError, match="mode is 'byte' but must be one of bert"):
+    with pytest.raises(ConfigError, match="mode is 'byte' but must be one of original, bert"):
         Tokenizer.load(tmp_path, mode="byte")
 
 

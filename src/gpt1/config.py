@@ -16,6 +16,9 @@ from gpt1.errors import ConfigError
 BELOW_1 = 0.999999
 """Largest decay of a running mean: at 1 it would never move."""
 
+SAMPLERS = ("temperature", "top_k", "top_p", "min_p", "typical_p")
+"""Settings of `GenerationConfig` that turn sampling on."""
+
 RUN_FILE = "run.yaml"
 """The resolved settings of a run, in its folder."""
 
@@ -216,14 +219,44 @@ class GenerationConfig:
 
     max_new_tokens: int = 50
     """Tokens to add at most."""
+    min_new_tokens: int = 0
+    """Tokens to add before the text may end by an end-of-text token or a stop id."""
     temperature: float | None = None
     """Divides the logits before sampling; 0 is greedy, 1 leaves the model as it is."""
     top_k: int | None = None
-    """Sample among the k most likely tokens only."""
+    """Sample among the k most likely tokens only; with penalty_alpha, the number of candidates."""
     top_p: float | None = None
     """Sample among the smallest set of tokens whose probability reaches p."""
+    min_p: float | None = None
+    """Sample among the tokens at least p times as probable as the most likely one."""
+    typical_p: float | None = None
+    """Sample among the tokens closest to the expected surprise whose probability reaches p."""
+    repetition_penalty: float = 1.0
+    """Divides the positive and multiplies the negative logits of ids already in the text."""
+    presence_penalty: float = 0.0
+    """Subtracted from the logit of every id generated before; -2 to 2."""
+    frequency_penalty: float = 0.0
+    """Subtracted from the logit of an id once for each time it was generated before; -2 to 2."""
+    no_repeat_ngram_size: int = 0
+    """No run of so many ids occurs twice in the text. 0: no limit."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """Added to the logits of single ids, -100 to 100: pairs of an id and its bias."""
+    bad_words: tuple[str, ...] = ()
+    """Words and phrases that are never generated, however they are split into tokens."""
+    bad_words_ids: tuple[tuple[int, ...], ...] = ()
+    """Runs of token ids that are never completed."""
+    num_beams: int = 1
+    """Continuations that beam search pursues at a time. 1: no beam search."""
+    length_penalty: float = 1.0
+    """Beam search ranks by log-probability over length to this power: above 0 favours long ones."""
+    early_stopping: bool | Literal["never"] = False
+    """When beam search ends: true, at num_beams ends; false, by estimate; "never", when certain."""
+    penalty_alpha: float | None = None
+    """Contrastive search: weight of unlikeness to the text so far against probability, 0 to 1."""
     n: int = 1
-    """Continuations of each prompt."""
+    """Continuations of each prompt: samples, or the best of num_beams."""
+    logprobs: int | None = None
+    """Report the log-probability of every token, and so many of the likeliest in its place."""
     stop: tuple[str, ...] = ()
     """Strings that end the text; they are cut off."""
     stop_ids: tuple[int, ...] = ()
@@ -232,26 +265,128 @@ class GenerationConfig:
     """Seed of the sampling; the same seed gives the same text, whatever else is in the batch."""
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, by name."""
+        """Refuse values out of range and settings that contradict each other, by name."""
+        _raise_all(self._missing() or self._bad_numbers() + self._bad_lists())
+        _raise_all(self._bad_biases() + self._contradictions())
+
+    def _missing(self) -> list[str]:
+        return [
+            f"{field.name} is None but must have a value; the default is {field.default!r}"
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) is None and field.default is not None
+        ]
+
+    def _bad_numbers(self) -> list[str]:
         inf = float("inf")
-        problems = _out_of_range(self, 1, inf, "max_new_tokens", "top_k", "n")
-        problems += _out_of_range(self, 0, inf, "temperature")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            problems.append(f"top_p is {self.top_p!r} but must be above 0 and at most 1")
-        if any(not text for text in self.stop):
+        problems = _out_of_range(self, 1, inf, "max_new_tokens", "top_k", "num_beams", "n")
+        problems += _out_of_range(self, 0, inf, "min_new_tokens", "no_repeat_ngram_size")
+        problems += _out_of_range(self, 0, inf, "logprobs", "temperature", "repetition_penalty")
+        problems += _out_of_range(self, 0, 1, "top_p", "min_p", "typical_p", "penalty_alpha")
+        problems += _out_of_range(self, -2, 2, "presence_penalty", "frequency_penalty")
+        problems += _out_of_range(self, -10, 10, "length_penalty")
+        problems += _out_of_range(self, -inf, inf, "seed")
+        if self.top_p == 0 or self.typical_p == 0:
+            name = "top_p" if self.top_p == 0 else "typical_p"
+            problems.append(f"{name} is {getattr(self, name)!r} but must be above 0 and at most 1")
+        if self.repetition_penalty == 0:
+            problems.append("repetition_penalty is 0 but must be above 0; 1 changes nothing")
+        for name in ("temperature", "repetition_penalty"):
+            if getattr(self, name) in (inf, -inf):
+                problems.append(f"{name} is {getattr(self, name)} but must be finite")
+        return problems
+
+    def _bad_lists(self) -> list[str]:
+        problems = [
+            f"{name} holds {text!r} but must hold strings"
+            for name in ("stop", "bad_words")
+            for text in getattr(self, name)
+            if not isinstance(text, str)
+        ]
+        if "" in self.stop:
             problems.append("stop holds an empty string, which would end every text at once")
-        if self.n > 1 and not self.samples:
+        if any(isinstance(text, str) and not text.strip() for text in self.bad_words):
+            problems.append("bad_words holds a blank string; give words or phrases")
+        problems += [
+            f"bad_words_ids holds {word!r} but must hold runs of ids, none empty"
+            for word in self.bad_words_ids
+            if not word or not isinstance(word, tuple)
+        ]
+        problems += [
+            f"logit_bias holds {pair!r} but must hold pairs of an id and a bias"
+            for pair in self.logit_bias
+            if not isinstance(pair, tuple) or len(pair) != 2
+        ]
+        if self.early_stopping not in (True, False, "never"):
             problems.append(
-                f"n is {self.n} but greedy decoding has one answer; set temperature, top_k or top_p"
+                f"early_stopping is {self.early_stopping!r} but must be true, false or 'never'"
             )
-        _raise_all(problems)
+        return problems
+
+    def _bad_biases(self) -> list[str]:
+        return [
+            f"logit_bias of id {token} is {bias!r} but must be between -100 and 100"
+            for token, bias in self.logit_bias
+            if not isinstance(bias, Real) or not -100 <= bias <= 100
+        ]
+
+    def _contradictions(self) -> list[str]:
+        beams, contrastive = self.num_beams > 1, self.penalty_alpha is not None
+        samplers = [name for name in SAMPLERS if getattr(self, name) is not None]
+        of_beams = {"length_penalty": 1.0, "early_stopping": False}
+        unread = [name for name, default in of_beams.items() if getattr(self, name) != default]
+        rules = [
+            (
+                self.min_new_tokens > self.max_new_tokens,
+                f"min_new_tokens is {self.min_new_tokens} but max_new_tokens is "
+                f"{self.max_new_tokens}; it cannot be more",
+            ),
+            (
+                beams and contrastive,
+                f"penalty_alpha is {self.penalty_alpha} and num_beams is {self.num_beams}, but "
+                "contrastive search has no beams; set one of them",
+            ),
+            (
+                beams and self.samples,
+                f"num_beams is {self.num_beams} but {' and '.join(samplers)} would sample, and "
+                "beam search does not; leave one of them out",
+            ),
+            (
+                contrastive and self.temperature != 0 and samplers not in ([], ["top_k"]),
+                f"penalty_alpha is {self.penalty_alpha} but {' and '.join(samplers)} would sample, "
+                "and contrastive search does not; set top_k alone",
+            ),
+            (
+                contrastive and self.top_k is None,
+                f"penalty_alpha is {self.penalty_alpha} but top_k, the number of candidates of "
+                "contrastive search, is not set; 4 is usual",
+            ),
+            (
+                contrastive and self.n > 1,
+                f"n is {self.n} but contrastive search (penalty_alpha) has one answer; set n to 1",
+            ),
+            (
+                beams and self.n > self.num_beams,
+                f"n is {self.n} but must be at most num_beams, which is {self.num_beams}",
+            ),
+            (
+                self.n > 1 and not (self.samples or beams or contrastive),
+                f"n is {self.n} but greedy decoding has one answer; set temperature, top_k, top_p, "
+                "min_p or typical_p to sample, or num_beams",
+            ),
+            (
+                unread and not beams,
+                f"{' and '.join(unread)} would not be read: only beam search does, so set num_beams"
+                " above 1 as well",
+            ),
+        ]
+        return [problem for wrong, problem in rules if wrong]
 
     @property
     def samples(self) -> bool:
         """Whether tokens are drawn at random rather than by highest probability."""
-        if self.temperature == 0:
+        if self.temperature == 0 or self.penalty_alpha is not None:
             return False
-        return self.temperature is not None or self.top_k is not None or self.top_p is not None
+        return any(getattr(self, name) is not None for name in SAMPLERS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,6 +407,8 @@ class TextConfig:
     """Special token put behind every text, so that generation knows where to stop."""
     max_texts: int | None = None
     """Use only the first so many texts."""
+    tokenizer_mode: Literal["original", "bert"] | None = None
+    """How text is split. Default: as stored with the model; saved with the new one."""
 
     def __post_init__(self) -> None:
         """Refuse shares that leave nothing to train on."""
@@ -288,6 +425,8 @@ class PrepareConfig:
     """Model or folder whose tokenizer is used. Default: a new one is trained on the texts."""
     vocab_size: int = 8192
     """Entries of a new tokenizer."""
+    tokenizer_mode: Literal["original", "bert"] | None = None
+    """How text is split. Default: as stored with the tokenizer; "bert" for a new one."""
     text_column: str | None = None
     """Column that holds the text. Default: found by name or length, and said."""
     valid_fraction: float = 0.01

@@ -12,12 +12,17 @@ from gpt1 import checkpoint
 from gpt1.config import GenerationConfig
 from gpt1.data.sources import TextSource
 from gpt1.errors import ConfigError, DataError
-from gpt1.evaluation.explaining import TokenExplanation, explain_ids
+from gpt1.evaluation.explaining import Explanation, explain_ids
 from gpt1.evaluation.scoring import Perplexity, Score, perplexity, score_ids
-from gpt1.generation.decode import Decoder
+from gpt1.generation.bad_words import BadWords
+from gpt1.generation.beam import beam_search
+from gpt1.generation.contrastive import ContrastiveDecoder
+from gpt1.generation.decode import Decoder, replay
+from gpt1.generation.scores import Scores
 from gpt1.generation.settings import Settings, generation_config
 from gpt1.generation.stopping import Completion, CompletionBuilder
 from gpt1.model import GPT
+from gpt1.text.detokenize import END_OF_WORD
 from gpt1.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -79,12 +84,12 @@ class LanguageModel:
         Args:
             prompt: Text or texts. An empty one needs a tokenizer with an end-of-text token, after
                 which the model then begins a new text.
-            n: Continuations of each prompt; more than 1 needs sampling.
+            n: Continuations of each prompt; more than 1 needs sampling or beam search.
             include_prompt: False returns the continuations alone, usually with a leading space.
-            **settings: ``max_new_tokens``, ``temperature``, ``top_k``, ``top_p``, ``stop``,
-                ``stop_ids`` and ``seed``, as in `GenerationConfig`; ``stop`` may be one string. The
-                prompt may hold stop strings. A text also ends at the end-of-text token. With a
-                seed, a prompt has the same continuations alone and among others.
+            **settings: As in `GenerationConfig`; ``stop`` and ``bad_words`` may be one string, and
+                ``logit_bias`` a mapping. The prompt may hold stop strings. A text also ends at the
+                end-of-text token. With a seed, a prompt has the same continuations alone and among
+                others.
 
         Returns:
             A string for a string and a list for a list; with n above 1, a list for each prompt.
@@ -105,6 +110,8 @@ class LanguageModel:
     ) -> Iterator[str]:
         """Continue a text, handing out each piece as soon as it is final.
 
+        Beam search decides at the end, and its continuation comes in one piece.
+
         Args:
             prompt: Text.
             include_prompt: As for `generate`.
@@ -119,9 +126,8 @@ class LanguageModel:
         config = generation_config(**settings)
         if config.n > 1:
             raise ConfigError(f"n is {config.n} but a stream is one text; use generate for several")
-        builders = [self._builder(prompt, config)]
-        steps = _run(self._decoder(builders, config), builders)
-        return _growth(steps, builders[0].completion, include_prompt)
+        builder = self._builder(prompt, config)
+        return _growth(self._steps([builder], config), builder.completion, include_prompt)
 
     def complete(
         self, prompts: str | Texts, *, n: int = 1, **settings: Unpack[Settings]
@@ -134,7 +140,8 @@ class LanguageModel:
             **settings: As for `generate`.
 
         Returns:
-            n continuations for each prompt.
+            n continuations for each prompt, of beam search the best first, and fewer if the
+            settings allow no more.
 
         Raises:
             Gpt1Error: As `generate` does.
@@ -143,12 +150,14 @@ class LanguageModel:
         prompts = [prompts] if isinstance(prompts, str) else prompts
         builders = [[self._builder(prompt, config) for _ in range(n)] for prompt in prompts]
         by_length = sorted(builders, key=lambda group: len(group[0].completion.prompt_ids))
-        size = max(1, SEQUENCES_AT_ONCE // n)
+        candidates = 1 if config.penalty_alpha is None else config.top_k or 1
+        size = max(1, SEQUENCES_AT_ONCE // max(n, config.num_beams, candidates))
         for start in range(0, len(by_length), size):
             batch = [builder for group in by_length[start : start + size] for builder in group]
-            for _ in _run(self._decoder(batch, config), batch):
+            for _ in self._steps(batch, config):
                 pass
-        return [[builder.completion for builder in group] for group in builders]
+        completions = [[builder.completion for builder in group] for group in builders]
+        return [[c for c in group if c.finish_reason is not None] for group in completions]
 
     def _builder(self, prompt: str, config: GenerationConfig) -> CompletionBuilder:
         ids = self.tokenizer.encode(prompt)
@@ -161,17 +170,69 @@ class LanguageModel:
             )
         return CompletionBuilder(self.tokenizer, ids, config)
 
-    def _decoder(self, builders: list[CompletionBuilder], config: GenerationConfig) -> Decoder:
-        """Of n builders a prompt; begins when it is iterated over."""
+    def _steps(self, builders: list[CompletionBuilder], config: GenerationConfig) -> Iterator[None]:
+        """Generate for n builders a prompt; yields before the first token and as texts grow."""
+        prompts = [builder.completion.prompt_ids for builder in builders[:: config.n]]
+        limits = self._limits(config)
+        if config.num_beams > 1:
+            Scores(self.model, config, **limits)  # refuses wrong ids now, not at the first step
+            return self._beam_search(prompts, builders, config, limits)
+        if config.penalty_alpha is not None:
+            contrastive = ContrastiveDecoder(self.model, prompts, config, **limits)
+            return self._scored(_run(contrastive, builders), builders, config)
+        return _run(Decoder(self.model, prompts, config, **limits), builders)
+
+    def _limits(self, config: GenerationConfig) -> dict[str, Any]:
+        """What the tokenizer says about ids: which end a text, which may not occur."""
         end_of_text = self.tokenizer.end_of_text_id
+        special = self.tokenizer.special_tokens.values()
         unnamed = range(self.tokenizer.vocab_size, self.model.config.vocab_size)
-        return Decoder(
-            self.model,
-            [builder.completion.prompt_ids for builder in builders[:: config.n]],
-            config,
-            stop_ids=() if end_of_text is None else (end_of_text,),
-            suppress={*self.tokenizer.special_tokens.values(), *unnamed} - {end_of_text},
-        )
+        return {
+            "stop_ids": () if end_of_text is None else (end_of_text,),
+            "suppress": {*special, *unnamed} - {end_of_text},
+            "bad_words": self._bad_words(config.bad_words) if config.bad_words else None,
+        }
+
+    def _bad_words(self, texts: Sequence[str]) -> BadWords:
+        pieces = self.tokenizer.pieces(range(self.tokenizer.vocab_size))
+        words = ["".join(pieces[i] for i in self.tokenizer.encode(text)) for text in texts]
+        if "" in words:
+            raise ConfigError(
+                f"bad_words holds {texts[words.index('')]!r}, which has no tokens; leave it out"
+            )
+        for token in self.tokenizer.special_tokens.values():
+            pieces[token] = END_OF_WORD  # special tokens are no part of any word
+        return BadWords([word.replace(END_OF_WORD, "") for word in words], pieces)
+
+    def _beam_search(
+        self,
+        prompts: list[list[int]],
+        builders: list[CompletionBuilder],
+        config: GenerationConfig,
+        limits: dict[str, Any],
+    ) -> Iterator[None]:
+        yield
+        found = beam_search(self.model, prompts, config, **limits)
+        for number, group in enumerate(found):
+            # Where the settings allow less than n continuations, builders are left over.
+            for builder, hypothesis in zip(builders[number * config.n :], group, strict=False):
+                for token in hypothesis.ids:
+                    builder.push(token)
+                    if builder.stopped:
+                        break
+                builder.finish()
+        yield from self._scored(iter([None]), builders, config)
+
+    def _scored(
+        self, steps: Iterator[None], builders: list[CompletionBuilder], config: GenerationConfig
+    ) -> Iterator[None]:
+        """Pass the steps on, and at their end add the scores that were not made on the way."""
+        yield from steps
+        if config.logprobs is not None:
+            for builder in builders:
+                prompt, ids = builder.completion.prompt_ids, builder.completion.ids
+                for score in replay(self.model, prompt, ids, config.logprobs):
+                    builder.add_score(score)
 
     @overload
     def score(self, texts: str) -> Score: ...
@@ -218,23 +279,23 @@ class LanguageModel:
         prefixed = (prefix + text for text in texts)
         return perplexity(self.model, ((text, self.tokenizer.encode(text)) for text in prefixed))
 
-    def explain(self, text: str | Sequence[int], top: int = 5) -> list[TokenExplanation]:
-        """What the model expected in each place of a text.
+    def explain(self, text: str | Sequence[int], top: int = 5) -> Explanation:
+        """What the model expected in each place of a text, and how it came to expect it.
 
         Args:
             text: Text, or token ids.
             top: Alternatives a place, at least 1.
 
         Returns:
-            For each token: its probability and rank given those before it, and the most probable
-            tokens in its place.
+            A sequence with an entry for each token: its probability, surprisal (bits) and rank
+            given those before it, and the most probable tokens in its place. It also has ``next``,
+            the logit ``lens``, the ``attentions`` of every head, and ``save_html``.
 
         Raises:
-            ConfigError: If ``top`` is below 1.
+            Gpt1Error: If ``top`` is below 1 or an id is outside the vocabulary.
         """
         ids = self.tokenizer.encode(text) if isinstance(text, str) else list(text)
-        pieces = self.tokenizer.pieces(range(self.tokenizer.vocab_size))
-        return explain_ids(self.model, ids, pieces, top)
+        return explain_ids(self.model, ids, self.tokenizer, top)
 
     def save(self, folder: str | Path) -> None:
         """Write a checkpoint folder that `gpt1.load` and transformers can read.
@@ -245,12 +306,16 @@ class LanguageModel:
         checkpoint.save_model(folder, self.model, self.tokenizer)
 
 
-def _run(decoder: Decoder, builders: list[CompletionBuilder]) -> Iterator[None]:
+def _run(
+    decoder: Decoder | ContrastiveDecoder, builders: list[CompletionBuilder]
+) -> Iterator[None]:
     """Decode to the end; yields before the first token, after each step and at the end."""
     yield
     for step in decoder:
         for sequence, token in step:
             builders[sequence].push(token)
+            if isinstance(decoder, Decoder) and decoder.scores:
+                builders[sequence].add_score(decoder.scores[sequence])
             if builders[sequence].stopped:
                 decoder.end(sequence)
         yield
@@ -275,7 +340,7 @@ def load(
     revision: str | None = None,
     device: str | torch.device = "cpu",
     dtype: str | torch.dtype | None = None,
-    tokenizer_mode: str = "bert",
+    tokenizer_mode: str | None = None,
 ) -> LanguageModel:
     """Load a model with its tokenizer.
 
@@ -285,7 +350,8 @@ def load(
         revision: Branch, tag or commit of a hub id.
         device: Where to put it: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         dtype: Number format of the weights; default as stored.
-        tokenizer_mode: How text is split: one of `gpt1.tokenizer.MODES`.
+        tokenizer_mode: How text is split, ``"original"`` or ``"bert"``; default: as stored, see
+            `Tokenizer.load`.
 
     Returns:
         The model, in evaluation mode.

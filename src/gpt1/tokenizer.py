@@ -1,46 +1,47 @@
 """Text to token ids and back: GPT-1's byte-pair encoding over the `tokenizers` (Rust) library.
 
-Mode ``bert`` splits text as every current transformers release does for GPT-1
-(`tokenization_openai.py`): lower-case, strip accents, split at whitespace and punctuation, then BPE
-within each word.
+Mode ``original`` splits text into words as GPT-1's authors did, mode ``bert`` as every current
+transformers release does: see `gpt1.text.original_mode` and `gpt1.text.bert_mode`. BPE is the same.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import operator
-import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from itertools import chain, compress
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
-from tokenizers import AddedToken
+from tokenizers import AddedToken, normalizers
 
-from gpt1.detokenize import END_OF_WORD, TokenStream, checked_id
 from gpt1.errors import ConfigError, TokenizerError
-from gpt1.vocabulary import (
+from gpt1.text.bert_mode import BertMode
+from gpt1.text.detokenize import END_OF_WORD, TokenStream, checked_id
+from gpt1.text.original_mode import NEWLINE, OriginalMode
+from gpt1.text.vocabulary import (
     UNKNOWN,
     assemble,
     base_vocabulary,
     bert_normalizer,
-    count_words,
     find_files,
     from_json,
     learn_merges,
     read_files,
+    stored_mode,
 )
-from gpt1.word_cache import WordCache
+from gpt1.text.word_cache import IdsAndSizes
+from gpt1.text.word_counts import count_bert_words, count_original_words
 
 START, DELIMITER, CLASSIFY = "_start_", "_delimiter_", "_classify_"
 END_OF_TEXT, PAD = "<|endoftext|>", "<pad>"
-MODES = ("bert",)
+MODES = ("original", "bert")
+NEWLINE_PIECE = NEWLINE + END_OF_WORD
 STANDARD_FORMS = {
     **dict.fromkeys("\u201c\u201d\u201e\u201f", '"'),
     **dict.fromkeys("\u2018\u2019\u201a\u201b\u00b4", "'"),
@@ -48,13 +49,8 @@ STANDARD_FORMS = {
     "\u2026": "...",
 }
 PIECE_CHARS = 1 << 16
-BATCH_CHARS = 1 << 20
-CACHE_UP_TO_CORES = 8
-"""With more cores, the Rust pipeline on all of them overtakes looking up words on one."""
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
-# Not \s: control characters that Python calls whitespace join words in the BERT normalizer.
-_BLANK = re.compile("[ \t\n\r]")
+BATCH_CHARS = 1 << 18
+BATCH_TEXTS = 1024
 
 
 class Encoding(NamedTuple):
@@ -65,24 +61,47 @@ class Encoding(NamedTuple):
     offsets: list[tuple[int, int]]
 
 
-class Tokenizer:
-    """GPT-1's tokenizer. Encoding is thread-safe; add special tokens before sharing it."""
+class Mode(Protocol):
+    """How text becomes ids."""
 
-    def __init__(self, serialized: str, mode: str = "bert") -> None:
+    blank: re.Pattern[str]
+    """Finds the whitespace at which a long repaired text may be cut without a change of its ids."""
+
+    @staticmethod
+    def repair(text: str) -> str:
+        """What is encoded in place of a text."""
+
+    def encode(self, texts: Sequence[str]) -> IdsAndSizes:
+        """Ids of repaired texts or parts of them, and how many each has."""
+
+    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Ids of one text as it was given, and the characters of it that each stands for."""
+
+
+class Tokenizer:
+    """GPT-1's tokenizer. Encoding is thread-safe; add special tokens before sharing it.
+
+    Attributes:
+        mode: How text is split, one of `MODES`.
+    """
+
+    def __init__(self, serialized: str, mode: str | None = None) -> None:
         """Build from the text of a `tokenizer.json`; prefer `Tokenizer.load` and `Tokenizer.train`.
 
         Args:
             serialized: JSON as `tokenizers.Tokenizer.to_str` writes it.
-            mode: One of `MODES`.
+            mode: One of `MODES`; default: ``original`` if the vocabulary has a piece for the
+                newline word, as the released one has, else ``bert``.
 
         Raises:
             ConfigError: If the mode is unknown.
             TokenizerError: If the JSON is not a GPT-1 style tokenizer.
         """
-        if mode not in MODES:
-            raise ConfigError(f"tokenizer mode is {mode!r} but must be one of {', '.join(MODES)}")
-        self.mode = mode
+        if mode is not None:
+            _check_mode(mode)
         self._marked = from_json(serialized)
+        has_newlines = self._marked.token_to_id(NEWLINE_PIECE) is not None
+        self.mode = mode or ("original" if has_newlines else "bert")
         self.add_special_tokens([UNKNOWN])
 
     def __reduce__(self) -> tuple[type[Tokenizer], tuple[str, str]]:
@@ -99,12 +118,13 @@ class Tokenizer:
         return f"Tokenizer(mode={self.mode!r}, vocab_size={self.vocab_size}, special={special})"
 
     @classmethod
-    def load(cls, path: str | Path, mode: str = "bert") -> Tokenizer:
+    def load(cls, path: str | Path, mode: str | None = None) -> Tokenizer:
         """Read a tokenizer from disk.
 
         Args:
             path: A `tokenizer.json`, one of `VOCABULARY_FILES`, or a folder with such files.
-            mode: One of `MODES`.
+            mode: One of `MODES`; default: the one in `tokenizer_config.json`, else ``original`` if
+                the vocabulary has a piece for the newline word, else ``bert``.
 
         Returns:
             The tokenizer.
@@ -114,13 +134,24 @@ class Tokenizer:
             TokenizerError: If files are missing, unreadable or do not fit together.
         """
         files = find_files(Path(path))
+        mode = mode or stored_mode(files[0].parent)
         try:
             return cls(read_files(files), mode)
         except TokenizerError as error:
             raise TokenizerError(f"{' with '.join(map(str, files))}: {error}") from error
 
+    def with_mode(self, mode: str) -> Tokenizer:
+        """A copy that splits text by another of the `MODES`; vocabulary and special tokens stay.
+
+        Raises:
+            ConfigError: If the mode is unknown.
+        """
+        return Tokenizer(self._marked.to_str(), mode)
+
     def save(self, folder: str | Path) -> None:
         """Write every file that `load` and transformers' `AutoTokenizer` read.
+
+        transformers knows no mode ``original``: what it loads splits text by the rules of ``bert``.
 
         Args:
             folder: Created if absent; gets `tokenizer.json`, `tokenizer_config.json`,
@@ -167,7 +198,9 @@ class Tokenizer:
         added = [
             (token["content"], token["id"], token["special"]) for token in spec["added_tokens"]
         ]
-        parts = [self.mode, spec["normalizer"], spec["pre_tokenizer"], model, added]
+        is_bert = self.mode == "bert"  # the other mode does not read these
+        rules = [spec[key] if is_bert else None for key in ("normalizer", "pre_tokenizer")]
+        parts = [self.mode, *rules, model, added]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def token_id(self, name: str) -> int:
@@ -201,11 +234,8 @@ class Tokenizer:
                 raise TokenizerError(f"special token {name!r} is empty or holds whitespace")
         added = [AddedToken(name, normalized=False, special=True) for name in names]
         self._marked.add_special_tokens(added)
-        # `encode_special_tokens` is state of the Rust object, so each setting has its own object.
-        self._plain = tokenizers.Tokenizer.from_str(self._marked.to_str())
-        self._plain.encode_special_tokens = True
-        self._cache = WordCache(self._plain)
         self._index()
+        self._encoder = self._new_encoder()
         return [self.token_id(name) for name in names]
 
     def _index(self) -> None:
@@ -216,14 +246,25 @@ class Tokenizer:
         self._special = {name: i for name, i in special.items() if name != UNKNOWN}
         # Added tokens carry no suffix but are words of their own to a reader.
         self._words = [p + END_OF_WORD if i in added else p for i, p in enumerate(self._pieces)]
+        by_length = sorted([*self._special, UNKNOWN], key=len, reverse=True)
+        self._names = re.compile(f"({'|'.join(map(re.escape, by_length))})")
+
+    def _new_encoder(self) -> Mode:
+        if self.mode == "original":
+            return OriginalMode(self._marked.model)
+        # `encode_special_tokens` is state of the Rust object, so it has an object of its own.
+        plain = tokenizers.Tokenizer.from_str(self._marked.to_str())
+        plain.encode_special_tokens = True
+        return BertMode(plain)
 
     def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
         """Return the ids of one text.
 
         Args:
             text: Any string; lone surrogates count as U+FFFD.
-            allow_special: Whether ``_start_`` and its like in the text become their special ids;
-                by default they are ordinary characters, so that no user can forge them.
+            allow_special: Whether ``_start_`` and its like in the text become their special ids,
+                with a text of its own on either side; by default they are ordinary characters, so
+                that no user can forge them.
 
         Returns:
             Ids in ``[0, vocab_size)``; empty for blank text.
@@ -234,34 +275,38 @@ class Tokenizer:
         return self.encode_batch([text], allow_special=allow_special)[0]
 
     def encode_batch(self, texts: Iterable[str], *, allow_special: bool = False) -> list[list[int]]:
-        """Return the ids of each text, on all cores; arguments and errors as for `encode`."""
-        return list(self._encode(texts, 1024, allow_special))
+        """Return the ids of each text; arguments and errors as for `encode`."""
+        return list(self.encode_stream(texts, allow_special=allow_special))
 
-    def encode_stream(self, texts: Iterable[str], *, batch_size: int = 1024) -> Iterator[list[int]]:
+    def encode_stream(
+        self, texts: Iterable[str], *, batch_size: int = BATCH_TEXTS, allow_special: bool = False
+    ) -> Iterator[list[int]]:
         """Yield the ids of each text in order, holding one batch of text at a time.
 
         Args:
             texts: Read lazily; may be endless.
             batch_size: Most texts per batch, at least 1. A batch also ends at `BATCH_CHARS`
                 characters; long texts are cut at whitespace, which leaves their ids unchanged.
+            allow_special: As for `encode`.
 
         Returns:
             One list of ids per text.
 
         Raises:
             ConfigError: If ``batch_size`` is below 1.
-            TokenizerError: If a text is not a string.
+            TokenizerError: If a text is not a string, or ``texts`` is one.
         """
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size} but must be at least 1")
-        return self._encode(texts, batch_size, allow_special=False)
+        texts = _checked(texts)
+        if allow_special:
+            return map(self._encode_trusted, texts)
+        return self._encode(texts, batch_size)
 
-    def _encode(
-        self, texts: Iterable[str], batch_size: int, allow_special: bool
-    ) -> Iterator[list[int]]:
+    def _encode(self, texts: Iterable[str], batch_size: int) -> Iterator[list[int]]:
         ids: list[int] = []
-        for batch in _batches(texts, batch_size):
-            flat, lengths = self._encode_pieces([piece for piece, _ in batch], allow_special)
+        for batch in _batches(_parts(texts, self._encoder), batch_size):
+            flat, lengths = self._encoder.encode([part for part, _ in batch])
             values, start = flat.tolist(), 0
             for length, (_, is_last) in zip(lengths.tolist(), batch, strict=True):
                 ids += values[start : start + length]
@@ -269,6 +314,12 @@ class Tokenizer:
                 if is_last:
                     yield ids
                     ids = []
+
+    def _encode_trusted(self, text: str) -> list[int]:
+        parts = self._names.split(text)
+        between = self.encode_batch(parts[::2])
+        named = [[self.token_id(name)] for name in parts[1::2]]
+        return [*chain.from_iterable(chain.from_iterable(zip(between, [*named, []], strict=True)))]
 
     def encode_flat(self, texts: Iterable[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Return the ids of many texts in little memory and time.
@@ -282,41 +333,38 @@ class Tokenizer:
         Raises:
             TokenizerError: If a text is not a string.
         """
-        parts = [np.empty(0, np.int32)]
+        found = [np.empty(0, np.int32)]
         sizes: list[int] = []
         size = 0
-        for batch in _batches(texts, 1024):
-            flat, lengths = self._encode_pieces([piece for piece, _ in batch], False)
-            parts.append(flat)
+        for batch in _batches(_parts(_checked(texts), self._encoder), BATCH_TEXTS):
+            flat, lengths = self._encoder.encode([part for part, _ in batch])
+            found.append(flat)
             for length, (_, is_last) in zip(lengths.tolist(), batch, strict=True):
                 size += length
                 if is_last:
                     sizes.append(size)
                     size = 0
-        return np.concatenate(parts), np.array(sizes, np.int64)
-
-    def _encode_pieces(
-        self, pieces: list[str], allow_special: bool
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Ids of all pieces, and how many each has: plain ones by the cache, others by Rust."""
-        cached = not allow_special and (os.cpu_count() or 1) <= CACHE_UP_TO_CORES
-        if cached and self._cache.serves("".join(pieces)):
-            return self._cache.encode(pieces)
-        plain = [cached and self._cache.serves(piece) for piece in pieces]
-        rust = self._marked if allow_special else self._plain
-        encodings = iter(rust.encode_batch_fast(list(compress(pieces, map(operator.not_, plain)))))
-        flat, lengths = self._cache.encode(list(compress(pieces, plain)))
-        looked_up = iter(np.split(flat, np.cumsum(lengths)))
-        rows = [
-            next(looked_up) if is_plain else np.array(next(encodings).ids, np.int32)
-            for is_plain in plain
-        ]
-        return np.concatenate(rows), np.array([len(row) for row in rows])
+        return np.concatenate(found), np.array(sizes, np.int64)
 
     def encode_with_offsets(self, text: str) -> Encoding:
-        """Return the ids of one text with their places in it; arguments as for `encode`."""
-        encoding = self._plain.encode(_repaired(text))
-        return Encoding(encoding.ids, encoding.tokens, encoding.offsets)
+        """Return the ids of one text with their places in it.
+
+        In mode ``original`` the places are exact where repair left a line of the text as long as it
+        was, or changed nothing but single words. A word whose length changed is exact up to its
+        first and from its last changed character; what is between came from all that was there.
+
+        Args:
+            text: As for `encode`.
+
+        Returns:
+            The ids, their pieces and the characters each of them came from.
+
+        Raises:
+            TokenizerError: If the text is not a string.
+        """
+        [text] = _checked([text])
+        ids, offsets = self._encoder.encode_with_offsets(text)
+        return Encoding(ids, self.pieces(ids), offsets)
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """Return the raw vocabulary strings, for example ``cute</w>``.
@@ -336,7 +384,7 @@ class Tokenizer:
         Args:
             ids: Ids in ``[0, vocab_size)``.
             raw: Whether words and punctuation stay apart, as transformers prints them; by default
-                the text is spaced for people (see `gpt1.detokenize.Detokenizer`).
+                the text is spaced for people (see `gpt1.text.detokenize.Detokenizer`).
             skip_special: Whether special tokens are left out.
 
         Returns:
@@ -362,23 +410,27 @@ class Tokenizer:
         min_frequency: int = 2,
         alphabet_size: int = 238,
         standardize: bool = True,
+        mode: str = "bert",
     ) -> Tokenizer:
         """Learn a vocabulary; the same texts always give the same one.
 
         Args:
-            texts: Read once, lazily; only the counts of distinct words are kept.
+            texts: Read once, lazily; only the counts of distinct words are kept, and of those the
+                commonest `gpt1.text.word_counts.MOST_WORDS`.
             vocab_size: Most ids: ``<unk>``, each character plain and with ``</w>``, then merges.
             merges: Most merges, in place of ``vocab_size`` (GPT-1: 40,000).
             min_frequency: How often a pair must occur to be merged, at least 1.
             alphabet_size: Most characters, at least 1 (GPT-1: 238); rarer ones become ``<unk>``.
-            standardize: Whether `STANDARD_FORMS` apply before anything else.
+            standardize: Whether `STANDARD_FORMS` apply before anything else; mode ``original``
+                always does as the authors did, and this is for who loads its files elsewhere.
+            mode: One of `MODES`. In ``original`` the last id is the newline word's.
 
         Returns:
-            The tokenizer, mode ``bert``, ``<unk>`` at id 0.
+            The tokenizer, ``<unk>`` at id 0.
 
         Raises:
-            ConfigError: If a size is out of range, or not exactly one of ``vocab_size`` and
-                ``merges`` is given.
+            ConfigError: If a size is out of range, the mode is unknown, or not exactly one of
+                ``vocab_size`` and ``merges`` is given.
             TokenizerError: If a text is not a string, or none holds a word.
         """
         if (vocab_size is None) == (merges is None):
@@ -386,15 +438,31 @@ class Tokenizer:
         _check_at_least("merges", merges, 0)
         _check_at_least("min_frequency", min_frequency, 1)
         _check_at_least("alphabet_size", alphabet_size, 1)
+        _check_mode(mode)
         normalizer = bert_normalizer(STANDARD_FORMS if standardize else {})
-        counts = count_words((piece for piece, _ in _pieces_of(texts)), normalizer)
+        counts = _count_words(texts, normalizer, mode)
         base = base_vocabulary(counts, alphabet_size)
-        size = len(base) + (merges or 0) if vocab_size is None else vocab_size
-        _check_at_least("vocab_size with this alphabet_size", size, len(base))
-        learned = learn_merges(counts, base, size, min_frequency)
-        pieces = dict.fromkeys([*base, *("".join(pair) for pair in learned)])
+        newline = [NEWLINE_PIECE] if mode == "original" else []
+        least = len(base) + len(newline)
+        size = least + (merges or 0) if vocab_size is None else vocab_size
+        _check_at_least("vocab_size with this alphabet_size", size, least)
+        learned = learn_merges(counts, base, size - len(newline), min_frequency)
+        pieces = dict.fromkeys([*base, *("".join(pair) for pair in learned), *newline])
         ids = {piece: token_id for token_id, piece in enumerate(pieces)}
-        return cls(assemble(ids, learned, normalizer).to_str())
+        return cls(assemble(ids, learned, normalizer).to_str(), mode)
+
+
+def _check_mode(mode: str) -> None:
+    if mode not in MODES:
+        raise ConfigError(f"tokenizer mode is {mode!r} but must be one of {', '.join(MODES)}")
+
+
+def _count_words(
+    texts: Iterable[str], normalizer: normalizers.Normalizer, mode: str
+) -> Mapping[str, int]:
+    if mode == "original":
+        return count_original_words(part for part, _ in _parts(_checked(texts), OriginalMode))
+    return count_bert_words((part for part, _ in _parts(_checked(texts), BertMode)), normalizer)
 
 
 def _check_at_least(name: str, value: int | None, least: int) -> None:
@@ -402,38 +470,43 @@ def _check_at_least(name: str, value: int | None, least: int) -> None:
         raise ConfigError(f"{name} is {value} but must be at least {least}")
 
 
-def _repaired(text: str) -> str:
-    """Replace lone surrogates, which Rust strings cannot hold, one for one."""
+def _checked(texts: Iterable[str]) -> Iterator[str]:
+    if isinstance(texts, str):
+        raise TokenizerError(f"texts is one string, {texts[:20]!r}; pass a list of strings")
+    return map(_checked_text, texts)
+
+
+def _checked_text(text: str) -> str:
     if not isinstance(text, str):
         raise TokenizerError(f"a text is {text!r} but must be a string; drop or convert such rows")
-    return _SURROGATE.sub("\ufffd", text)
+    return text
 
 
-def _split(text: str) -> Iterator[tuple[str, bool]]:
-    """Cut a text at whitespace into (piece, whether it is the last) of about `PIECE_CHARS`."""
-    if len(text) <= PIECE_CHARS:
-        yield text, True
-        return
+def _parts(texts: Iterable[str], mode: Mode | type[Mode]) -> Iterator[tuple[str, bool]]:
+    """Repaired texts cut into parts, each with whether it is the text's last."""
+    for text in map(mode.repair, texts):
+        if len(text) <= PIECE_CHARS:
+            yield text, True
+        else:
+            yield from _cut(text, mode.blank)
+
+
+def _cut(text: str, blank: re.Pattern[str]) -> Iterator[tuple[str, bool]]:
+    """Cut a text at whitespace into (part, whether it is the last) of about `PIECE_CHARS`."""
     start = 0
-    while blank := _BLANK.search(text, start + PIECE_CHARS):
-        yield text[start : blank.start()], False
-        start = blank.start()
+    while len(text) - start > PIECE_CHARS and (found := blank.search(text, start + PIECE_CHARS)):
+        yield text[start : found.start()], False
+        start = found.start()
     yield text[start:], True
 
 
-def _pieces_of(texts: Iterable[str]) -> Iterator[tuple[str, bool]]:
-    if isinstance(texts, str):
-        raise TokenizerError(f"texts is one string, {texts[:20]!r}; pass a list of strings")
-    return chain.from_iterable(_split(_repaired(text)) for text in texts)
-
-
-def _batches(texts: Iterable[str], batch_size: int) -> Iterator[list[tuple[str, bool]]]:
+def _batches(parts: Iterable[tuple[str, bool]], most: int) -> Iterator[list[tuple[str, bool]]]:
     batch: list[tuple[str, bool]] = []
     chars = 0
-    for piece in _pieces_of(texts):
-        batch.append(piece)
-        chars += len(piece[0])
-        if len(batch) == batch_size or chars >= BATCH_CHARS:
+    for part in parts:
+        batch.append(part)
+        chars += len(part[0])
+        if len(batch) == most or chars >= BATCH_CHARS:
             yield batch
             batch, chars = [], 0
     yield batch

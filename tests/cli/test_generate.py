@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -97,25 +97,41 @@ def test_a_file_has_a_prompt_a_line(
     assert shown == "".join(text + "\n" for text in lm.generate(prompts, max_new_tokens=3))
 
 
-def test_a_dash_reads_the_prompt_from_standard_input(
+@pytest.mark.parametrize("words", [["-"], ["--file", "-"]])
+def test_a_dash_reads_prompts_from_standard_input(
     folder: str,
     lm: LanguageModel,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO("the quick\nbrown fox\n"))
-    assert output(capsys, "-", "--model", folder) == lm.generate("the quick\nbrown fox") + "\n"
-
-
-def test_a_file_named_dash_reads_prompts_from_standard_input(
-    folder: str,
-    lm: LanguageModel,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO("the quick\nbrown fox\n"))
-    shown = output(capsys, "--file", "-", "--model", folder)
+    stdin = io.TextIOWrapper(io.BytesIO(b"the quick\n\nbrown fox\n"))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    shown = output(capsys, *words, "--model", folder)
     assert shown == "".join(text + "\n" for text in lm.generate(["the quick", "brown fox"]))
+
+
+def test_prompts_can_be_a_field_of_json_objects(
+    folder: str, lm: LanguageModel, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_text('{"q": "the\\nfox", "id": "a1"}\n{"q": "the dog"}\n', encoding="utf-8")
+    words = ["--file", str(path), "--prompt-field", "q", "--no-prompt", "--model", folder]
+    texts = [c.text for (c,) in lm.complete(["the\nfox", "the dog"])]
+    assert output(capsys, *words) == "".join(text + "\n" for text in texts)
+    first, second = map(json.loads, output(capsys, *words, "--json").splitlines())
+    assert first["id"] == "a1"
+    assert "id" not in second
+
+
+def test_equal_prompts_with_a_seed_have_equal_continuations(
+    folder: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_text("the fox\n" * 3, encoding="utf-8")
+    shown = output(capsys, "--file", str(path), "--model", folder, *SAMPLED).splitlines()
+    assert len(shown) == 3
+    assert len(set(shown)) == 1
 
 
 def test_json_is_one_object_a_prompt(
@@ -136,6 +152,21 @@ def test_json_is_one_object_a_prompt(
         }
         for group in groups
     ]
+
+
+def test_json_has_the_log_probability_of_every_token_where_asked_for(
+    folder: str, lm: LanguageModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["the fox", "--json", "--logprobs", "2", "--max-new-tokens", "4", "--model", folder]
+    [shown] = json.loads(output(capsys, *words))["completions"]
+    [[expected]] = lm.complete(["the fox"], logprobs=2, max_new_tokens=4)
+    assert expected.logprobs is not None
+    assert [token["id"] for token in shown["logprobs"]] == expected.ids
+    assert [token["log_prob"] for token in shown["logprobs"]] == [
+        token.log_prob for token in expected.logprobs
+    ]
+    assert shown["logprobs"][0]["top"] == [other._asdict() for other in expected.logprobs[0].top]
+    assert len(shown["logprobs"][0]["top"]) == 2
 
 
 def test_json_and_explain_list_every_token(
@@ -181,18 +212,66 @@ def test_a_stop_may_be_written_as_backslash_n(
     assert output(capsys, "the fox", *words, *SAMPLED) == free.split("\n")[0] + "\n"
 
 
+def test_unwanted_words_and_biased_ids_reach_the_model(
+    folder: str, lm: LanguageModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, *_ = lm.complete(["the fox"])[0][0].ids
+    expected = lm.generate("the fox", logit_bias={first: -100.0, 7: 2.5}, bad_words=["ox", "dog"])
+    assert expected != lm.generate("the fox")
+    words = ["the fox", "--model", folder, "--bad-words", "ox", "--bad-words", "dog"]
+    assert output(capsys, *words, "--logit-bias", f"{first}=-100", "--logit-bias", "7=2.5") == (
+        expected + "\n"
+    )
+    both = json.dumps({str(first): -100, "7": 2.5})
+    assert output(capsys, *words, "--logit-bias", both) == expected + "\n"
+
+
+def test_a_settings_file_may_hold_every_kind_of_setting(
+    folder: str, lm: LanguageModel, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(
+        "stop: [q, ox]\nlogit_bias: {7: 2.5}\nbad_words_ids: [[5, 6]]\nnum_beams: 2\n"
+        "early_stopping: never\n",
+        encoding="utf-8",
+    )
+    expected = lm.generate(
+        "the fox",
+        stop=["q", "ox"],
+        logit_bias={7: 2.5},
+        bad_words_ids=[[5, 6]],
+        num_beams=2,
+        early_stopping="never",
+    )
+    assert output(capsys, "the fox", "--model", folder, "--config", str(path)) == expected + "\n"
+
+
+@pytest.mark.parametrize("value", ["abc", "5", "x=1", "5=y", "{5: 1", '["5"]', '{"5": "y"}'])
+def test_a_bias_that_is_none_is_a_mistake(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    message = error(capsys, "x", "--logit-bias", value)
+    assert f"logit_bias is {value!r} but must be ID=BIAS, such as 5=-2.5, or a JSON" in message
+
+
 @pytest.mark.parametrize("words", [[], ["a prompt", "--file", "prompts.txt"]])
 def test_a_prompt_or_a_file_is_needed(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert "give either a prompt or --file" in error(capsys, *words)
 
 
-def test_a_file_that_cannot_be_read_is_a_mistake(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["x", "--resume"], "--resume needs --out, the file to continue"),
+        (["x", "--window", "0"], "window is 0 but must be at least 1"),
+        (["x", "--logprobs", "2"], "--logprobs is shown in JSON only; add --json or --out"),
+        (["x", "--prompt-field", "q"], "--prompt-field is of the lines of --file"),
+        (["--interactive", "--json", "--no-prompt"], "--no-prompt and --json cannot be used with"),
+        (["--interactive"], "--interactive needs a terminal"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_a_mistake(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
-    for name in ("latin.txt", "nowhere.txt"):
-        message = error(capsys, "--file", str(tmp_path / name))
-        assert f"{name} is not a readable UTF-8 text file" in message
+    assert message in error(capsys, *words)
 
 
 def test_a_file_without_prompts_is_a_mistake(
@@ -208,17 +287,19 @@ def test_a_setting_out_of_range_is_a_mistake(
     assert "top_p is 3.0 but must be" in error(capsys, "x", "--top-p", "3", "--model", folder)
 
 
-def start(folder: str, *words: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "gpt1", "generate", "the fox", "--model", folder, *words]
+def start(
+    folder: str, *words: str, stdout: int | BinaryIO = subprocess.PIPE
+) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "gpt1", "generate", *words, "--model", folder]
     return subprocess.Popen(
         command,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
     )
 
 
-ENDLESS = ["--max-new-tokens", "100000000"]
+ENDLESS = ["the fox", "--max-new-tokens", "100000000"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to a whole console")
@@ -243,3 +324,27 @@ def test_a_reader_that_stops_reading_ends_the_command_quietly(folder: str) -> No
     message = process.stderr.read()
     process.stderr.close()
     assert (process.wait(timeout=60), message) == (0, b"")
+
+
+def test_head_ends_a_pipeline_quietly(folder: str, tmp_path: Path) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_text("the fox\n" * 20_000, encoding="utf-8")
+    process = start(folder, "--file", str(path), "--json", "--window", "4")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    lines = [json.loads(process.stdout.readline()) for _ in range(2)]
+    process.stdout.close()
+    message = process.stderr.read()
+    process.stderr.close()
+    assert [line["prompt"] for line in lines] == ["the fox"] * 2
+    assert (process.wait(timeout=60), message) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_behind_standard_output_is_one_clear_error(folder: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        process = start(folder, "the fox", "--json", stdout=full)
+        _, message = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert message.startswith(b"gpt1: No space left on device")
+    assert message.count(b"\n") == 1

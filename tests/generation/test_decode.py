@@ -11,13 +11,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel
+from transformers import (
+    LogitsProcessor,
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+)
 
 from gpt1.config import GenerationConfig
 from gpt1.errors import CheckpointError, ConfigError, DataError
-from gpt1.generation.decode import Decoder, evaluation_mode
+from gpt1.generation.decode import Decoder, evaluation_mode, replay
 from gpt1.model import GPT
 from lively import lively_model
+from twin import twin
 
 VOCAB = 80
 MODEL = lively_model(VOCAB)
@@ -35,18 +40,22 @@ def decode(
     return ids
 
 
-def theirs(model: GPT) -> OpenAIGPTLMHeadModel:
-    c = model.config
-    config = OpenAIGPTConfig(
-        vocab_size=c.vocab_size,
-        n_positions=c.n_positions,
-        n_embd=c.n_embd,
-        n_layer=c.n_layer,
-        n_head=c.n_head,
-    )
-    other = OpenAIGPTLMHeadModel(config).eval()
-    other.transformer.load_state_dict(model.state_dict())
-    return other
+def theirs_greedy(model: GPT, prompts: list[list[int]], **options: Any) -> list[list[int]]:
+    """New ids by transformers, each prompt alone; up to the end-of-text token, if there is one."""
+    other, found = twin(model), []
+    for prompt in prompts:
+        input_ids = torch.tensor([prompt])
+        output = other.generate(
+            input_ids,
+            attention_mask=torch.ones_like(input_ids),
+            do_sample=False,
+            pad_token_id=0,
+            **options,
+        )
+        ids = output[0, len(prompt) :].tolist()
+        end = options.get("eos_token_id")
+        found.append(ids[: ids.index(end)] if end in ids else ids)
+    return found
 
 
 def random_prompts(count: int, longest: int, seed: int = 0) -> list[list[int]]:
@@ -58,21 +67,53 @@ def random_prompts(count: int, longest: int, seed: int = 0) -> list[list[int]]:
 
 def test_greedy_equals_transformers_token_for_token() -> None:
     model = lively_model(VOCAB, n_positions=40)
-    other = theirs(model)
     prompts = random_prompts(50, longest=16)
     ours = decode(model, prompts, max_new_tokens=24)
-    for prompt, ids in zip(prompts, ours, strict=True):
-        input_ids = torch.tensor([prompt])
-        output = other.generate(
-            input_ids,
-            attention_mask=torch.ones_like(input_ids),
-            do_sample=False,
-            max_new_tokens=24,
-            pad_token_id=0,
-        )
-        assert output[0, len(prompt) :].tolist() == ids
+    assert ours == theirs_greedy(model, prompts, max_new_tokens=24)
     assert len({token for ids in ours for token in ids}) > 20
     assert len({tuple(ids) for ids in ours}) > 40
+
+
+BAD_WORDS = ((7,), (21, 3), (40, 41, 42), *((first, 5) for first in range(0, VOCAB, 2)))
+
+
+@pytest.mark.parametrize(
+    ("how", "their_how"),
+    [
+        ({"repetition_penalty": 1.7}, {}),
+        ({"repetition_penalty": 0.6}, {}),
+        ({"no_repeat_ngram_size": 1}, {}),
+        ({"no_repeat_ngram_size": 2}, {}),
+        ({"bad_words_ids": BAD_WORDS}, {"bad_words_ids": [list(word) for word in BAD_WORDS]}),
+        ({"min_new_tokens": 9, "stop_ids": (7,)}, {"eos_token_id": 7, "stop_ids": None}),
+        (
+            {"logit_bias": ((7, 4.5), (30, -3.0))},
+            {"sequence_bias": [[[7], 4.5], [[30], -3.0]], "logit_bias": None},
+        ),
+        (
+            {"repetition_penalty": 1.3, "no_repeat_ngram_size": 2, "bad_words_ids": ((7,), (8, 9))},
+            {"bad_words_ids": [[7], [8, 9]]},
+        ),
+    ],
+    ids=str,
+)
+def test_greedy_with_a_processor_equals_transformers_token_for_token(
+    how: dict[str, Any], their_how: dict[str, Any]
+) -> None:
+    model = lively_model(VOCAB, n_positions=40)
+    prompts = random_prompts(25, longest=16)
+    ours = decode(model, prompts, max_new_tokens=24, **how)
+    options = {key: value for key, value in {**how, **their_how}.items() if value is not None}
+    assert ours == theirs_greedy(model, prompts, max_new_tokens=24, **options)
+    ends = {"stop_ids": how["stop_ids"]} if "stop_ids" in how else {}
+    assert ours != decode(model, prompts, max_new_tokens=24, **ends)
+
+
+def test_sampling_settings_leave_the_greedy_choice_alone() -> None:
+    greedy = decode(MODEL, [[1, 2]])
+    assert decode(MODEL, [[1, 2]], min_p=1.0, seed=0) == greedy
+    assert decode(MODEL, [[1, 2]], top_p=1e-9, seed=0) == greedy
+    assert decode(MODEL, [[1, 2]], top_k=1, seed=0) == greedy
 
 
 ragged = st.lists(
@@ -84,26 +125,45 @@ sampling = st.fixed_dictionaries(
         "temperature": st.floats(0.1, 3.0),
         "top_k": st.integers(1, 100),
         "top_p": st.floats(0.05, 1.0),
+        "min_p": st.floats(0.0, 0.5),
+        "typical_p": st.floats(0.05, 1.0),
     },
 ).filter(lambda chosen: len(chosen) > 1)
+of_the_text = st.fixed_dictionaries(
+    {},
+    optional={
+        "repetition_penalty": st.floats(0.5, 2.0),
+        "presence_penalty": st.floats(-2, 2),
+        "frequency_penalty": st.floats(-2, 2),
+        "no_repeat_ngram_size": st.integers(2, 4),
+        "logit_bias": st.dictionaries(
+            st.integers(0, VOCAB - 1), st.floats(-100, 5), max_size=9
+        ).map(lambda bias: tuple(bias.items())),
+        "bad_words_ids": st.lists(
+            st.lists(st.integers(10, 60), min_size=1, max_size=3).map(tuple), max_size=9
+        ).map(tuple),
+        "logprobs": st.integers(0, 3),
+    },
+)
 
 
 @settings(max_examples=40, deadline=None)
-@given(ragged, st.integers(1, 24), st.sets(st.integers(0, VOCAB - 1), max_size=10))
+@given(ragged, st.integers(1, 24), st.sets(st.integers(0, 9)), of_the_text)
 def test_greedy_rows_do_not_depend_on_the_batch(
-    prompts: list[list[int]], max_new_tokens: int, stop_ids: set[int]
+    prompts: list[list[int]], max_new_tokens: int, stop_ids: set[int], how: dict[str, Any]
 ) -> None:
-    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "stop_ids": tuple(stop_ids)}
+    options = {"max_new_tokens": max_new_tokens, "stop_ids": tuple(stop_ids), **how}
     alone = [decode(MODEL, [prompt], **options)[0] for prompt in prompts]
     assert decode(MODEL, prompts, **options) == alone
 
 
 @settings(max_examples=40, deadline=None)
-@given(ragged, st.integers(1, 24), st.integers(1, 3), st.sets(st.integers(0, 9)), sampling)
+@given(ragged, st.integers(1, 24), st.integers(1, 3), sampling, of_the_text)
 def test_sampled_rows_do_not_depend_on_the_batch(
-    prompts: list[list[int]], max_new_tokens: int, n: int, stop_ids: set[int], how: dict[str, Any]
+    prompts: list[list[int]], max_new_tokens: int, n: int, how: dict[str, Any], more: dict[str, Any]
 ) -> None:
-    options = {"max_new_tokens": max_new_tokens, "n": n, "stop_ids": tuple(stop_ids), **how}
+    options = {"max_new_tokens": max_new_tokens, "n": n, "stop_ids": (3, 4, 5), **how, **more}
+    options["min_new_tokens"] = min(2, max_new_tokens)
     alone = [ids for prompt in prompts for ids in decode(MODEL, [prompt], **options)]
     assert decode(MODEL, prompts, **options) == alone
 
@@ -131,6 +191,92 @@ def test_a_full_context_slides_to_its_last_half(n_positions: int, prompt_length:
         expected.append(int(plain_logits(model, context).argmax()))
         context.append(expected[-1])
     assert decode(model, [prompt], max_new_tokens=40) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("how", "processor"),
+    [
+        ({"repetition_penalty": 1.5}, RepetitionPenaltyLogitsProcessor(1.5)),
+        ({"no_repeat_ngram_size": 2}, NoRepeatNGramLogitsProcessor(2)),
+    ],
+)
+def test_processors_count_ids_the_model_no_longer_sees(
+    how: dict[str, Any], processor: LogitsProcessor
+) -> None:
+    model = lively_model(VOCAB, n_positions=8, seed=3)
+    text = list(range(20, 32))
+    prompt, context = text.copy(), text[-8:]
+    for _ in range(40):
+        if len(context) > 8:
+            context = context[-4:]
+        logits = processor(torch.tensor([text]), plain_logits(model, context)[None])
+        text.append(int(logits.argmax()))
+        context.append(text[-1])
+    assert decode(model, [prompt], max_new_tokens=40, **how) == [text[len(prompt) :]]
+
+
+def test_occurrence_penalties_count_generated_ids_beyond_the_window_but_no_prompt() -> None:
+    model = lively_model(VOCAB, n_positions=8, seed=3)
+    prompt = list(range(VOCAB))
+    free = decode(model, [prompt], max_new_tokens=60)[0]
+    assert decode(model, [prompt], max_new_tokens=1, presence_penalty=2.0)[0] == free[:1]
+    with torch.no_grad():
+        model.tokens_embed.weight.zero_()  # equal logits: only the penalty tells tokens apart
+    flat = decode(model, [prompt], max_new_tokens=VOCAB, frequency_penalty=1.0)[0]
+    assert flat == list(range(VOCAB))
+
+
+def test_logprobs_are_those_of_the_model_whatever_the_settings() -> None:
+    model = lively_model(VOCAB, n_positions=64)
+    prompts = random_prompts(3, 12)
+    config = GenerationConfig(
+        max_new_tokens=20, logprobs=4, temperature=2.0, top_k=30, repetition_penalty=2.0, seed=0
+    )
+    decoder = Decoder(model, prompts, config, suppress=(1, 2))
+    scores: list[list[Any]] = [[] for _ in prompts]
+    ids = [list(prompt) for prompt in prompts]
+    for step in decoder:
+        for sequence, token in step:
+            ids[sequence].append(token)
+            scores[sequence].append(decoder.scores[sequence])
+    for text, found, prompt in zip(ids, scores, prompts, strict=True):
+        logits = model(torch.tensor([text])).logits[0, len(prompt) - 1 : -1]
+        log_probs = logits.detach().log_softmax(-1)
+        expected = [
+            float(row[token]) for row, token in zip(log_probs, text[len(prompt) :], strict=True)
+        ]
+        assert [score.log_prob for score in found] == pytest.approx(expected, abs=1e-5)
+        top = log_probs.topk(4)
+        assert [[i for i, _ in score.top] for score in found] == top.indices.tolist()
+        values = torch.tensor([[value for _, value in score.top] for score in found])
+        torch.testing.assert_close(values, top.values, rtol=0, atol=1e-5)
+
+
+def test_without_logprobs_there_are_no_scores() -> None:
+    decoder = Decoder(MODEL, [[1]], GenerationConfig(max_new_tokens=1))
+    decoder.step()
+    assert decoder.scores == {}
+
+
+def test_more_alternatives_than_tokens_are_all_tokens() -> None:
+    decoder = Decoder(MODEL, [[1]], GenerationConfig(max_new_tokens=1, logprobs=10**6))
+    decoder.step()
+    assert len(decoder.scores[0].top) == VOCAB
+
+
+def test_a_replay_scores_as_the_decoder_did() -> None:
+    config = GenerationConfig(max_new_tokens=40, logprobs=2, temperature=1.0, seed=0)
+    decoder = Decoder(MODEL, [[1, 2]], config)
+    steps = [(step[0][1], decoder.scores[0]) for step in decoder]
+    again = replay(MODEL, [1, 2], [token for token, _ in steps], 2)
+    assert again == [score for _, score in steps]
+    assert replay(MODEL, [1, 2], [], 2) == []
+
+
+def test_settings_that_forbid_every_token_are_reported() -> None:
+    everything = tuple((token,) for token in range(VOCAB))
+    with pytest.raises(ConfigError, match="settings forbid every token"):
+        decode(MODEL, [[1]], bad_words_ids=everything)
 
 
 def record_shapes(model: GPT) -> list[tuple[int, ...]]:

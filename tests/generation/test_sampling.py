@@ -1,75 +1,22 @@
-"""Filters equal transformers'; draws are exact and repeatable."""
+"""Draws are exact, fair and repeatable."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import pytest
-import torch
-from torch import Tensor
-from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from numpy.typing import NDArray
 
 from gpt1.config import GenerationConfig
 from gpt1.generation import sampling
+from gpt1.generation.processors import filtered, softmax
 
 
-@pytest.fixture(params=[0.3, 3.0, 12.0], ids=["flat", "usual", "peaked"])
-def logits(request: pytest.FixtureRequest) -> Tensor:
-    generator = torch.Generator().manual_seed(5)
-    return torch.randn(6, 500, generator=generator, dtype=torch.float64) * request.param
-
-
-def theirs(warper: object, logits: Tensor) -> Tensor:
-    return warper(torch.zeros(len(logits), 1, dtype=torch.long), logits)  # type: ignore[operator]
-
-
-@pytest.mark.parametrize("value", [0.1, 0.8, 1.0, 2.5])
-def test_temperature_equals_transformers(logits: Tensor, value: float) -> None:
-    expected = theirs(TemperatureLogitsWarper(value), logits)
-    torch.testing.assert_close(sampling.temperature(logits, value), expected, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("k", [1, 2, 40, 500])
-def test_top_k_equals_transformers(logits: Tensor, k: int) -> None:
-    expected = theirs(TopKLogitsWarper(k), logits)
-    torch.testing.assert_close(sampling.top_k(logits, k), expected, rtol=0, atol=0)
-
-
-def test_top_k_above_the_vocabulary_keeps_everything(logits: Tensor) -> None:
-    torch.testing.assert_close(sampling.top_k(logits, 10**6), logits, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("p", [1e-9, 0.1, 0.5, 0.9, 0.95, 0.999, 1.0])
-def test_top_p_equals_transformers(logits: Tensor, p: float) -> None:
-    expected = theirs(TopPLogitsWarper(p), logits)
-    torch.testing.assert_close(sampling.top_p(logits, p), expected, rtol=0, atol=0)
-
-
-def test_top_p_equals_transformers_after_top_k(logits: Tensor) -> None:
-    few = sampling.top_k(logits, 7)
-    expected = theirs(TopPLogitsWarper(0.6), few)
-    torch.testing.assert_close(sampling.top_p(few, 0.6), expected, rtol=0, atol=0)
-
-
-def test_top_p_keeps_a_token_when_all_are_alike() -> None:
-    kept = sampling.top_p(torch.zeros(1, 50, dtype=torch.float64), 1e-30).isfinite().sum()
-    assert kept == 1
-
-
-def test_filters_apply_in_the_order_of_transformers(logits: Tensor) -> None:
-    config = GenerationConfig(temperature=0.7, top_k=20, top_p=0.8)
-    expected = logits
-    for warper in (TemperatureLogitsWarper(0.7), TopKLogitsWarper(20), TopPLogitsWarper(0.8)):
-        expected = theirs(warper, expected)
-    torch.testing.assert_close(sampling.filtered(logits, config), expected, rtol=0, atol=0)
-
-
-def test_filters_that_are_not_set_change_nothing(logits: Tensor) -> None:
-    assert sampling.filtered(logits, GenerationConfig()) is logits
-
-
-def log(*probs: float) -> Tensor:
-    return torch.tensor([probs], dtype=torch.float64).log()
+def log(*probs: float) -> NDArray[np.float64]:
+    with np.errstate(divide="ignore"):
+        return np.log(np.array([probs]))
 
 
 @pytest.mark.parametrize(
@@ -81,22 +28,57 @@ def test_draw_inverts_the_cumulated_probabilities(uniform: float, token: int) ->
 
 
 def test_draw_takes_each_row_by_its_own_number() -> None:
-    logits = log(0.5, 0.5).repeat(3, 1)
+    logits = np.repeat(log(0.5, 0.5), 3, axis=0)
     assert sampling.draw(logits, [0.1, 0.9, 0.2]) == [0, 1, 0]
 
 
 def test_evenly_spread_numbers_draw_each_token_as_often_as_it_is_probable() -> None:
-    logits = torch.randn(1, 8, generator=torch.Generator().manual_seed(1)).double()
+    logits = np.random.default_rng(1).standard_normal((1, 8))
     count = 20_000
-    drawn = sampling.draw(logits.repeat(count, 1), [(i + 0.5) / count for i in range(count)])
-    shares = torch.bincount(torch.tensor(drawn), minlength=8) / count
-    torch.testing.assert_close(shares.double(), logits.softmax(-1)[0], rtol=0, atol=1 / count)
+    evenly = [(i + 0.5) / count for i in range(count)]
+    shares = np.bincount(sampling.draw(logits.repeat(count, 0), evenly), minlength=8) / count
+    np.testing.assert_allclose(shares, softmax(logits)[0], rtol=0, atol=1 / count)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_a_tiny_temperature_draws_the_most_likely_token(dtype: torch.dtype) -> None:
-    logits = sampling.temperature(torch.tensor([[1.0, 3.0, 2.0]], dtype=dtype).double(), 1e-300)
-    assert sampling.draw(logits, [0.999]) == [1]
+PROBS = (0.30, 0.22, 0.15, 0.11, 0.08, 0.06, 0.04, 0.02, 0.015, 0.005)
+DRAWS = 100_000
+
+QUANTILES = (0.0, 10.83, 13.82, 16.27, 18.47, 20.52, 22.46, 24.32, 26.12, 27.88)
+"""Of the chi-square distribution with 0 to 9 degrees of freedom, at 0.999."""
+
+
+@pytest.fixture(scope="module")
+def uniforms() -> list[float]:
+    """The first number of so many continuations of one prompt."""
+    return [sampling.random_source(0, [1, 2, 3], i).random() for i in range(DRAWS)]
+
+
+@pytest.mark.parametrize(
+    ("how", "weights"),
+    [
+        ({"temperature": 1.0}, PROBS),
+        ({"temperature": 0.5}, [p**2 for p in PROBS]),
+        ({"temperature": 2.0}, [p**0.5 for p in PROBS]),
+        ({"top_k": 4}, PROBS[:4]),
+        ({"top_p": 0.75}, PROBS[:4]),  # the first four have 0.78, three have 0.67
+        ({"min_p": 0.19}, PROBS[:6]),  # 0.06 is 0.2 of 0.30
+        ({"typical_p": 0.4}, [0, *PROBS[1:4]]),  # the entropy is the surprise of 0.151
+        ({"temperature": 0.5, "top_k": 8, "top_p": 0.9, "min_p": 0.2}, [p**2 for p in PROBS[:3]]),
+    ],
+    ids=str,
+)
+def test_draws_follow_the_distribution(
+    uniforms: list[float], how: dict[str, Any], weights: list[float]
+) -> None:
+    logits = filtered(log(*PROBS), GenerationConfig(**how))
+    drawn = sampling.draw(np.broadcast_to(logits, (DRAWS, len(PROBS))), uniforms)
+    observed = np.bincount(drawn, minlength=len(PROBS))
+    expected = np.zeros(len(PROBS))
+    expected[: len(weights)] = np.array(weights) / sum(weights) * DRAWS
+    possible = expected > 0
+    assert not observed[~possible].any()
+    statistic = ((observed - expected)[possible] ** 2 / expected[possible]).sum()
+    assert statistic < QUANTILES[possible.sum() - 1]
 
 
 def test_random_numbers_are_the_same_on_every_machine() -> None:

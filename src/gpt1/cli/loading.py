@@ -8,10 +8,13 @@ from jsonargparse import ArgumentParser, Namespace
 
 if TYPE_CHECKING:
     from gpt1.language_model import LanguageModel
+    from gpt1.tokenizer import Tokenizer
+
+MODES = ("original", "bert")
 
 
 def add_model_arguments(parser: ArgumentParser) -> None:
-    """Add ``--model``, ``--revision``, ``--device`` and ``--dtype``."""
+    """Add ``--model``, ``--revision``, ``--device``, ``--dtype`` and ``--tokenizer-mode``."""
     parser.add_argument(
         "--model", default="mini", help="mini (comes with gpt1), a checkpoint folder or a hub id."
     )
@@ -20,10 +23,40 @@ def add_model_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", help="float32, bfloat16 or float16; default: as stored in the checkpoint."
     )
+    _add_tokenizer_mode(parser)
 
 
 def load_model(args: Namespace) -> LanguageModel:
     """Load the model the flags of `add_model_arguments` name."""
     from gpt1.language_model import load
 
-    return load(args.model, revision=args.revision, device=args.device, dtype=args.dtype)
+    return load(
+        args.model,
+        revision=args.revision,
+        device=args.device,
+        dtype=args.dtype,
+        tokenizer_mode=args.tokenizer_mode,
+    )
+
+
+def add_tokenizer_arguments(parser: ArgumentParser) -> None:
+    """Add ``--model`` and ``--tokenizer-mode``."""
+    parser.add_argument("--model", default="mini", help="Model or folder whose tokenizer is used.")
+    _add_tokenizer_mode(parser)
+
+
+def load_tokenizer(args: Namespace) -> Tokenizer:
+    """Load the tokenizer the flags of `add_tokenizer_arguments` name."""
+    from gpt1.checkpoint import locate
+    from gpt1.tokenizer import Tokenizer
+
+    return Tokenizer.load(locate(args.model), args.tokenizer_mode)
+
+
+def _add_tokenizer_mode(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--tokenizer-mode",
+        choices=MODES,
+        help="How text is split: as GPT-1's authors did, or as transformers does; "
+        "default: as stored.",
+    )

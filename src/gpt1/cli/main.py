@@ -16,12 +16,14 @@ from gpt1.errors import Gpt1Error
 COMMANDS = {
     "demo": "the whole story offline: load, explain, generate, fine-tune on jokes",
     "generate": "continue a prompt",
+    "explain": "show what the model expected in each place of a text",
     "finetune lm": "fine-tune a language model on your own texts",
     "pretrain": "train a language model from scratch",
     "evaluate perplexity": "how well a model predicts a text",
     "tokenizer train": "learn a vocabulary from texts",
     "tokenizer encode": "text to token ids",
     "tokenizer decode": "token ids to text",
+    "tokenizer diff": "what the two ways of splitting text change",
     "data prepare": "texts to token shards for pre-training",
     "convert": "change the format of a checkpoint",
 }

@@ -30,7 +30,8 @@ def parse(name: str, module: ModuleType, words: list[str]) -> Namespace:
 
     Args:
         name: Words of the command, for the usage line.
-        module: Has ``add_arguments(parser)`` and ``EXAMPLES``.
+        module: Has ``add_arguments(parser)`` and ``EXAMPLES``; and ``RESUMES_A_FILE`` where
+            ``--resume`` is not about the folder of a run.
         words: After the command.
 
     Returns:
@@ -46,7 +47,9 @@ def parse(name: str, module: ModuleType, words: list[str]) -> Namespace:
         formatter_class=_HelpFormatter,
         print_config="--print-config",
         exit_on_error=False,
-        default_config_files=_settings_of_resumed_run(words),
+        default_config_files=(
+            [] if hasattr(module, "RESUMES_A_FILE") else _settings_of_resumed_run(words)
+        ),
     )
     parser.add_argument("--config", action="config", help="YAML file of settings.")
     module.add_arguments(parser)

@@ -7,6 +7,7 @@ import sys
 
 from jsonargparse import ArgumentParser, Namespace
 
+from gpt1.cli.loading import add_tokenizer_arguments, load_tokenizer
 from gpt1.errors import DataError
 
 EXAMPLES = """\
@@ -17,17 +18,17 @@ gpt1 tokenizer encode "Hello, my dog" | gpt1 tokenizer decode -"""
 def add_arguments(parser: ArgumentParser) -> None:
     """Ids and tokenizer."""
     parser.add_argument("ids", help='Ids, or "-": those of each line of standard input.')
-    parser.add_argument("--model", default="mini", help="Model or folder whose tokenizer is used.")
+    add_tokenizer_arguments(parser)
     parser.add_argument("--raw", action="store_true", help="Leave words and punctuation apart.")
 
 
 def run(arguments: Namespace) -> int:
     """Print the text of each list of ids on a line."""
-    from gpt1.checkpoint import locate
-    from gpt1.tokenizer import Tokenizer
+    from gpt1.data.sources import utf8_lines
 
-    tokenizer = Tokenizer.load(locate(arguments.model))
-    for line in sys.stdin if arguments.ids == "-" else [arguments.ids]:
+    tokenizer = load_tokenizer(arguments)
+    lines = utf8_lines(sys.stdin.buffer, "standard input")
+    for line in lines if arguments.ids == "-" else [arguments.ids]:
         words = re.findall(r"[^\s,\[\]]+", line)
         wrong = [word for word in words if not word.isdecimal()]
         if wrong:

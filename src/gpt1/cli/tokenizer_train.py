@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from jsonargparse import ArgumentParser, Namespace
 
+from gpt1.cli.loading import MODES
+
 EXAMPLES = """\
 gpt1 tokenizer train books/ --out my-tokenizer --vocab-size 8192
-gpt1 tokenizer train books/ --out my-tokenizer --merges 40000"""
+gpt1 tokenizer train books/ --out my-tokenizer --merges 40000 --mode original"""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -26,6 +28,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--text-column", type=str | None, default=None, help="Column that holds the text."
     )
+    parser.add_argument(
+        "--mode",
+        choices=MODES,
+        default="bert",
+        help="How text is split: as GPT-1's authors did, or as transformers does.",
+    )
     parser.add_argument("--json", action="store_true", help="Print the result as JSON.")
 
 
@@ -34,6 +42,7 @@ def run(arguments: Namespace) -> int:
     from itertools import chain
 
     from gpt1.atomic import check_destination
+    from gpt1.cli.counting import counted
     from gpt1.cli.report import print_facts
     from gpt1.data.sources import TextSource
     from gpt1.tokenizer import Tokenizer
@@ -41,11 +50,12 @@ def run(arguments: Namespace) -> int:
     check_destination(arguments.out)
     sources = [TextSource(path, arguments.text_column) for path in arguments.inputs]
     tokenizer = Tokenizer.train(
-        chain.from_iterable(sources),
+        counted(chain.from_iterable(sources), "reading"),
         vocab_size=arguments.vocab_size,
         merges=arguments.merges,
         min_frequency=arguments.min_frequency,
         alphabet_size=arguments.alphabet_size,
+        mode=arguments.mode,
     )
     tokenizer.save(arguments.out)
     facts = {"out": arguments.out, "vocab_size": len(tokenizer), "sha256": tokenizer.fingerprint}

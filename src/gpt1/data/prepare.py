@@ -50,9 +50,13 @@ def prepare(
     if not texts.documents:
         raise DataError(f"there is no text in {', '.join(map(str, inputs))}")
     if config.tokenizer is None:
-        tokenizer = Tokenizer.train(texts.read("training"), vocab_size=config.vocab_size)
+        tokenizer = Tokenizer.train(
+            texts.read("training"),
+            vocab_size=config.vocab_size,
+            mode=config.tokenizer_mode or "bert",
+        )
     else:
-        tokenizer = Tokenizer.load(locate(config.tokenizer))
+        tokenizer = Tokenizer.load(locate(config.tokenizer), config.tokenizer_mode)
     out.mkdir(parents=True, exist_ok=True)
     # Until the new index is there, what is left of older shards must not pass for complete ones.
     for old in (out / INDEX, *out.glob("*-[0-9][0-9][0-9][0-9][0-9].bin")):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, BinaryIO, NamedTuple, TextIO
 
 from gpt1.errors import DataError
 
@@ -203,6 +203,26 @@ def _files(path: Path) -> list[Path]:
             "each also as .gz or .xz"
         )
     return [path]
+
+
+def utf8_lines(stream: BinaryIO, name: str) -> Iterator[str]:
+    """The lines of a stream of UTF-8, as they come.
+
+    Args:
+        stream: Bytes.
+        name: Of the stream, for messages.
+
+    Raises:
+        DataError: If it is not UTF-8, with the offset of the first wrong byte.
+    """
+    offset = 0
+    for line in stream:
+        try:
+            yield line.decode()
+        except UnicodeDecodeError as error:
+            wrong = offset + error.start
+            raise DataError(f"{name} is not UTF-8: byte {wrong}: {error.reason}") from None
+        offset += len(line)
 
 
 @contextmanager

@@ -4,25 +4,26 @@ Streaming and batch generation are this one loop. Rows are independent: prompts 
 share a right-padded first pass, a finished row leaves the batch, and what a row yields does not
 depend on the others.
 
-A context longer than ``n_positions`` slides: when the cache is full, the last ``n_positions // 2``
-tokens are read again as a fresh context, from position 0, and generation goes on. Per
-``n_positions // 2`` new tokens that costs one pass over as many, which is small beside the steps.
+A context longer than ``n_positions`` slides: see `gpt1.generation.reading`.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from gpt1.config import GenerationConfig
-from gpt1.errors import CheckpointError, ConfigError, DataError
-from gpt1.generation import sampling
-from gpt1.model import GPT, KVCache
+from gpt1.errors import DataError
+from gpt1.generation import processors, sampling
+from gpt1.generation.bad_words import BadWords
+from gpt1.generation.reading import read_newest, read_prompts, slide
+from gpt1.generation.scores import Scores, check_choice
+from gpt1.model import GPT
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,18 @@ def evaluation_mode(model: GPT) -> Iterator[None]:
             model.train()
 
 
+class TokenScore(NamedTuple):
+    """What the model itself thought of a token, before any setting changed its scores.
+
+    Attributes:
+        log_prob: Of the token, in nats.
+        top: Ids and log-probabilities of the likeliest tokens, the likeliest first.
+    """
+
+    log_prob: float
+    top: list[tuple[int, float]]
+
+
 class Decoder:
     """Continues prompts token by token; iterate over it, or call `step`.
 
@@ -52,13 +65,15 @@ class Decoder:
         config: How to choose tokens. `stop` is text and therefore the caller's: see `end`.
         stop_ids: Ids that end a sequence, beside ``config.stop_ids``; they are not yielded.
         suppress: Ids never to generate.
+        bad_words: What `config.bad_words` forbids, for the tokenizer of the model.
 
     Attributes:
         running: Numbers of the sequences that are not finished.
+        scores: Of the newest token of each sequence; empty unless ``config.logprobs`` is set.
 
     Raises:
         DataError: If a prompt has no tokens or an id outside the vocabulary.
-        ConfigError: If a stop id is outside the vocabulary.
+        ConfigError: If a setting names an id outside the vocabulary.
     """
 
     def __init__(
@@ -69,33 +84,24 @@ class Decoder:
         *,
         stop_ids: Collection[int] = (),
         suppress: Collection[int] = (),
+        bad_words: BadWords | None = None,
     ) -> None:
-        _check_not_empty(prompts)
-        check_ids("prompt", prompts, model.config.vocab_size)
-        _check_stop_ids(config.stop_ids, model.config.vocab_size)
+        check_prompts(prompts, model)
         self.running = list(range(len(prompts) * config.n))
         self._model, self._config = model, config
-        self._prompts = [list(prompt[-model.config.n_positions :]) for prompt in prompts]
+        self._prompts = [list(prompt) for prompt in prompts]
         self._contexts = [list(prompt) for prompt in self._prompts for _ in range(config.n)]
         self._random = [
             sampling.random_source(config.seed, prompt, i)
             for prompt in prompts
             for i in range(config.n)
         ]
-        self._stop_ids = {*stop_ids, *config.stop_ids}
-        self._suppress = torch.tensor(sorted(suppress), dtype=torch.long, device=model.device)
+        self._scores = Scores(
+            model, config, stop_ids=stop_ids, suppress=suppress, bad_words=bad_words
+        )
+        self.scores: dict[int, TokenScore] = {}
         self._rows = self.running.copy()  # the sequence in each row of the cache
         self._steps = 0
-        self._log_truncation(prompts)
-
-    def _log_truncation(self, prompts: Sequence[Sequence[int]]) -> None:
-        limit = self._model.config.n_positions
-        if too_long := sum(len(prompt) > limit for prompt in prompts):
-            logger.warning(
-                "%d of %d prompts are longer than the model's %d positions; "
-                "only the last %d tokens of each are seen",
-                *(too_long, len(prompts), limit, limit),
-            )
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         """Yield the result of each `step` until no sequence is running."""
@@ -116,27 +122,27 @@ class Decoder:
 
         Raises:
             CheckpointError: If the model's scores are not numbers.
+            ConfigError: If the settings forbid every token.
         """
         with evaluation_mode(self._model):
-            logits = self._read_prompts() if self._steps == 0 else self._read_newest()
-        new = list(zip(self._rows, self._choose(logits), strict=True))
+            tokens = self._next()
+        new = list(zip(self._rows, tokens, strict=True))
         for sequence, token in new:
             self._contexts[sequence].append(token)
         self._steps += 1
-        new = [(sequence, token) for sequence, token in new if token not in self._stop_ids]
+        new = [(sequence, token) for sequence, token in new if token not in self._scores.stop_ids]
         done = self._steps == self._config.max_new_tokens
         self.running = [] if done else [sequence for sequence, _ in new]
         return new
 
+    def _next(self) -> list[int]:
+        """The next token of each running sequence, which then are those in `_rows`."""
+        return self._choose(self._read_prompts() if self._steps == 0 else self._read_newest())
+
     def _read_prompts(self) -> Tensor:
         """Read every prompt once, whatever n; logits ``(B * n, V)``."""
-        lengths = torch.tensor([len(prompt) for prompt in self._prompts], device=self._model.device)
-        longest = int(lengths.max())
-        padded = [prompt + [0] * (longest - len(prompt)) for prompt in self._prompts]
-        capacity = min(longest + self._config.max_new_tokens, self._model.config.n_positions)
-        self._cache = self._model.new_cache(len(padded), capacity)
-        logits = self._forward(padded, self._cache, lengths - 1)
-        self._cache.advance(lengths)
+        read, self._cache = read_prompts(self._model, self._prompts, self._config.max_new_tokens)
+        logits = read.logits
         if self._config.n == 1:
             return logits
         self._cache.select(torch.tensor(self._rows, device=logits.device) // self._config.n)
@@ -149,49 +155,97 @@ class Decoder:
             kept = [row for row, sequence in enumerate(self._rows) if sequence in running]
             self._cache.select(torch.tensor(kept, device=self._model.device))
             self._rows = self.running.copy()
-        if self._cache.longest == self._model.config.n_positions:
-            self._slide()
-        newest = [self._contexts[sequence][-1:] for sequence in self._rows]
-        logits = self._forward(newest, self._cache)
-        self._cache.advance(1)
-        return logits
+        contexts = [self._contexts[sequence] for sequence in self._rows]
+        slide(self._model, self._cache, contexts)
+        return read_newest(self._model, self._cache, contexts).logits
 
-    def _slide(self) -> None:
-        """Refill each full row of the cache with the last half of its context."""
-        is_full = self._cache.lengths == self._cache.longest
-        rows = is_full.nonzero()[:, 0]
-        # The newest token is not part of it: the coming step reads that.
-        kept = max(1, self._model.config.n_positions // 2) - 1
-        if kept:
-            contexts = [self._contexts[self._rows[row]][-kept - 1 : -1] for row in rows.tolist()]
-            half = self._model.new_cache(len(contexts), kept)
-            self._forward(contexts, half)
-            self._cache.data[:, :, rows, :, :kept] = half.data
-        self._cache.lengths[rows] = kept
-        self._cache.advance(0)
-
-    def _forward(self, ids: list[list[int]], cache: KVCache, at: Tensor | None = None) -> Tensor:
-        """Logits ``(B, V)`` behind each row of ``ids`` ``(B, T)``, or at a position of each."""
-        input_ids = torch.tensor(ids, device=self._model.device)
-        if at is None:
-            at = torch.full((len(ids),), len(ids[0]) - 1, device=self._model.device)
-        logits = self._model(input_ids, cache=cache, logits_at=at).logits
-        return logits[:, 0]  # type: ignore[no-any-return]
+    def _score(self, logits: Tensor) -> Tensor:
+        """What the settings of the text so far make of logits ``(B, V)``."""
+        contexts = [self._contexts[sequence] for sequence in self._rows]
+        lengths = [len(self._prompts[sequence // self._config.n]) for sequence in self._rows]
+        return self._scores(logits, contexts, lengths)
 
     def _choose(self, logits: Tensor) -> list[int]:
         """The next token of each row of logits ``(B, V)``."""
-        logits = logits.float().index_fill_(1, self._suppress, -sampling.INFINITY)
-        best = logits.max(-1)
-        if not math.isfinite(best.values.sum()):
-            raise CheckpointError(
-                "the model's scores are not finite numbers, so no token can be chosen; the weights "
-                "are damaged, or their training diverged: use an earlier checkpoint"
-            )
-        if not self._config.samples:
-            tokens: list[int] = best.indices.tolist()
-            return tokens
-        uniforms = [self._random[sequence].random() for sequence in self._rows]
-        return sampling.draw(sampling.filtered(logits.cpu().double(), self._config), uniforms)
+        own = None if self._config.logprobs is None else logits.float().log_softmax(-1)
+        scores = self._score(logits)
+        best = scores.max(-1)
+        check_choice(best.values.tolist())
+        tokens: list[int] = best.indices.tolist()
+        if self._config.samples:
+            uniforms = [self._random[sequence].random() for sequence in self._rows]
+            kept = processors.filtered(scores.double().cpu().numpy(), self._config)
+            tokens = sampling.draw(kept, uniforms)
+        if own is not None:
+            found = _token_scores(own, tokens, self._config.logprobs or 0)
+            self.scores = dict(zip(self._rows, found, strict=True))
+        return tokens
+
+
+class _Replay(Decoder):
+    """Generates given ids."""
+
+    def __init__(self, model: GPT, prompt: Sequence[int], ids: Sequence[int], count: int) -> None:
+        config = GenerationConfig(max_new_tokens=len(ids), logprobs=count)
+        super().__init__(model, [prompt], config)
+        self._ids = iter(ids)
+
+    def _choose(self, logits: Tensor) -> list[int]:
+        token = next(self._ids)
+        own = logits.float().log_softmax(-1)
+        self.scores = dict(enumerate(_token_scores(own, [token], self._config.logprobs or 0)))
+        return [token]
+
+
+def replay(model: GPT, prompt: Sequence[int], ids: Sequence[int], count: int) -> list[TokenScore]:
+    """Score a continuation that was found in another way, as `Decoder` would have on its way.
+
+    Args:
+        model: Any device, any dtype.
+        prompt: Token ids, at least one.
+        ids: Of the continuation.
+        count: How many of the likeliest tokens to tell in each place.
+
+    Returns:
+        The score of each id.
+    """
+    if not ids:
+        return []
+    decoder = _Replay(model, prompt, ids, count)
+    return [decoder.scores[0] for _ in decoder]
+
+
+def _token_scores(log_probs: Tensor, tokens: Sequence[int], count: int) -> list[TokenScore]:
+    """The score of the token of each row of log-probabilities ``(B, V)``."""
+    chosen = log_probs[range(len(tokens)), tokens].tolist()
+    top = log_probs.topk(min(count, log_probs.shape[-1]))
+    return [
+        TokenScore(log_prob, list(zip(ids, values, strict=True)))
+        for log_prob, ids, values in zip(
+            chosen, top.indices.tolist(), top.values.tolist(), strict=True
+        )
+    ]
+
+
+def check_prompts(prompts: Sequence[Sequence[int]], model: GPT) -> None:
+    """Refuse prompts the model cannot continue; log a warning if it will not see all of them.
+
+    Args:
+        prompts: Token ids.
+        model: Sees the last ``n_positions`` tokens of each.
+
+    Raises:
+        DataError: If a prompt has no tokens or an id outside the vocabulary.
+    """
+    _check_not_empty(prompts)
+    check_ids("prompt", prompts, model.config.vocab_size)
+    limit = model.config.n_positions
+    if too_long := sum(len(prompt) > limit for prompt in prompts):
+        logger.warning(
+            "%d of %d prompts are longer than the model's %d positions; "
+            "only the last %d tokens of each are seen",
+            *(too_long, len(prompts), limit, limit),
+        )
 
 
 def check_ids(name: str, rows: Sequence[Sequence[int]], vocab_size: int) -> None:
@@ -220,11 +274,3 @@ def _check_not_empty(prompts: Sequence[Sequence[int]]) -> None:
             raise DataError(
                 f"prompt {number} has no tokens; the model continues text and needs at least one"
             )
-
-
-def _check_stop_ids(stop_ids: Collection[int], vocab_size: int) -> None:
-    wrong = [token for token in stop_ids if not 0 <= token < vocab_size]
-    if wrong:
-        raise ConfigError(
-            f"stop_ids holds {wrong[0]} but the model has {vocab_size} tokens, numbered from 0"
-        )

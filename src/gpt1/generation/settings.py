@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+import operator
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from gpt1.config import GenerationConfig
 from gpt1.errors import ConfigError
@@ -17,12 +18,27 @@ if TYPE_CHECKING:
 class Settings(TypedDict, total=False):
     """Keyword arguments of generation; meaning and defaults are those of `GenerationConfig`."""
 
-    max_new_tokens: int
+    max_new_tokens: int | None
+    min_new_tokens: int | None
     temperature: float | None
     top_k: int | None
     top_p: float | None
-    stop: str | Sequence[str]
-    stop_ids: Sequence[int]
+    min_p: float | None
+    typical_p: float | None
+    repetition_penalty: float | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    no_repeat_ngram_size: int | None
+    logit_bias: Mapping[int, float] | Sequence[tuple[int, float]] | None
+    bad_words: str | Sequence[str] | None
+    bad_words_ids: Sequence[Sequence[int]] | None
+    num_beams: int | None
+    length_penalty: float | None
+    early_stopping: bool | Literal["never"] | None
+    penalty_alpha: float | None
+    logprobs: int | None
+    stop: str | Sequence[str] | None
+    stop_ids: Sequence[int] | None
     seed: int | None
 
 
@@ -31,7 +47,8 @@ def generation_config(n: int = 1, **settings: Unpack[Settings]) -> GenerationCon
 
     Args:
         n: As in `GenerationConfig`.
-        **settings: Its other fields; ``stop`` may be one string, and both stops may be lists.
+        **settings: Its other fields; None stands for the default. ``stop`` and ``bad_words`` may be
+            one string, ``logit_bias`` a mapping from id to bias, and what is a tuple there a list.
 
     Returns:
         The config.
@@ -46,8 +63,29 @@ def generation_config(n: int = 1, **settings: Unpack[Settings]) -> GenerationCon
             raise ConfigError(
                 f"generation has no setting {name!r}; did you mean {', '.join(near)}?"
             )
-    values: dict[str, Any] = dict(settings)
-    stop = values.get("stop") or ()
-    values["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
-    values["stop_ids"] = tuple(values.get("stop_ids") or ())
+    values = {name: _plain(name, value) for name, value in settings.items() if value is not None}
     return GenerationConfig(n=n, **values)
+
+
+def _plain(name: str, value: Any) -> Any:
+    """The value as `GenerationConfig` keeps it: sequences and mappings as tuples."""
+    if name in ("stop", "bad_words") and isinstance(value, str):
+        return (value,)
+    if name not in _TUPLES:
+        return value
+    if isinstance(value, Mapping):
+        # The keys of a JSON object are strings.
+        return tuple((_whole(name, token), bias) for token, bias in value.items())
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ConfigError(f"{name} is {value!r} but must be a list")
+    return tuple(tuple(item) if isinstance(item, list) else item for item in value)
+
+
+_TUPLES = {field.name for field in dataclasses.fields(GenerationConfig) if field.default == ()}
+
+
+def _whole(name: str, token: Any) -> int:
+    try:
+        return int(token) if isinstance(token, str) else operator.index(token)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name} has the key {token!r} but a key must be a token id") from error

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gpt1.config import GenerationConfig
+from gpt1.generation.decode import TokenScore
 from gpt1.tokenizer import Tokenizer
 
 
@@ -58,6 +59,36 @@ class StopText:
         return next((n for n in sizes if any(s.startswith(text[-n:]) for s in self._stop)), 0)
 
 
+class Candidate(NamedTuple):
+    """A token the model could have put in a place.
+
+    Attributes:
+        id: Token id.
+        piece: Its raw vocabulary string; empty for an id the tokenizer has no name for.
+        log_prob: In nats, by the model itself: before any setting changed its scores.
+    """
+
+    id: int
+    piece: str
+    log_prob: float
+
+
+class GeneratedToken(NamedTuple):
+    """A generated token and what else could have been in its place.
+
+    Attributes:
+        id: Token id.
+        piece: Its raw vocabulary string.
+        log_prob: As of a `Candidate`; what `LanguageModel.score` gives for the same ids.
+        top: The likeliest tokens in its place, the likeliest first.
+    """
+
+    id: int
+    piece: str
+    log_prob: float
+    top: list[Candidate]
+
+
 @dataclass
 class Completion:
     """One continuation of a prompt.
@@ -70,6 +101,7 @@ class Completion:
         text: The continuation; ``prompt + text`` is the whole text.
         finish_reason: ``"stop"`` at a stop string, a stop id or the end of the text, ``"length"``
             after ``max_new_tokens``; None while it is being generated.
+        logprobs: For each of ``ids``, if ``GenerationConfig.logprobs`` is set.
     """
 
     prompt_ids: list[int]
@@ -77,6 +109,7 @@ class Completion:
     ids: list[int] = field(default_factory=list)
     text: str = ""
     finish_reason: Literal["stop", "length"] | None = None
+    logprobs: list[GeneratedToken] | None = None
 
 
 class CompletionBuilder:
@@ -95,6 +128,10 @@ class CompletionBuilder:
         self, tokenizer: Tokenizer, prompt_ids: list[int], config: GenerationConfig
     ) -> None:
         self.completion = Completion(prompt_ids)
+        self._scored: list[GeneratedToken] = []
+        if config.logprobs is not None:
+            self.completion.logprobs = self._scored
+        self._tokenizer = tokenizer
         self._max_new_tokens = config.max_new_tokens
         self._detokenizer = tokenizer.detokenizer()
         self._stop_text = StopText(config.stop)
@@ -111,6 +148,16 @@ class CompletionBuilder:
         """Take the next id."""
         self.completion.ids.append(token_id)
         self._take(self._detokenizer.push(token_id))
+
+    def add_score(self, score: TokenScore) -> None:
+        """Take the score of the next id that has none yet."""
+        chosen = self._candidate(self.completion.ids[len(self._scored)], score.log_prob)
+        top = [self._candidate(*pair) for pair in score.top]
+        self._scored.append(GeneratedToken(*chosen, top))
+
+    def _candidate(self, token: int, log_prob: float) -> Candidate:
+        named = token < self._tokenizer.vocab_size
+        return Candidate(token, self._tokenizer.pieces([token])[0] if named else "", log_prob)
 
     def finish(self) -> None:
         """Add what is left of the text, after the last id."""

@@ -59,7 +59,7 @@ def finetune_lm(
     out = check_folder(out, settings, resume=resume)
     folder = locate(model)
     network = load_model(folder, device=training.device, dtype="float32")
-    tokenizer = Tokenizer.load(folder)
+    tokenizer = Tokenizer.load(folder, texts.tokenizer_mode)
     torch.manual_seed(training.seed)
     add_end_token(network, tokenizer, texts.end_token)
     seq_len = sequence_length(training, network)

@@ -13,8 +13,8 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from gpt1.detokenize import END_OF_WORD
 from gpt1.errors import TokenizerError
+from gpt1.text.detokenize import END_OF_WORD
 
 UNKNOWN = "<unk>"
 FILE_SETS = (
@@ -58,6 +58,22 @@ def read_files(files: Sequence[Path]) -> str:
         return assemble(vocabulary, merges, bert_normalizer({})).to_str()
     except Exception as error:  # all that the Rust library raises
         raise TokenizerError(f"vocabulary and merges do not fit together ({error})") from error
+
+
+def stored_mode(folder: Path) -> str | None:
+    """Return the tokenizer mode that a folder's `tokenizer_config.json` names, None if none.
+
+    Raises:
+        TokenizerError: If the file cannot be read or is not JSON.
+    """
+    file = folder / "tokenizer_config.json"
+    if not file.is_file():
+        return None
+    try:
+        mode = _parsed(_read(file)).get("mode")
+    except TokenizerError as error:
+        raise TokenizerError(f"{file}: {error}") from error
+    return None if mode is None else str(mode)
 
 
 def from_json(serialized: str) -> Tokenizer:
@@ -108,25 +124,11 @@ def assemble(
         unk_token=UNKNOWN,
         fuse_unk=False,
     )
-    rust = _splitter(normalizer, pre_tokenizers.BertPreTokenizer(), model)
+    rust = Tokenizer(model)
+    rust.normalizer = normalizer
+    rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     rust.decoder = decoders.BPEDecoder(suffix=END_OF_WORD)
     return rust
-
-
-def count_words(texts: Iterable[str], normalizer: normalizers.Normalizer) -> dict[str, int]:
-    """Count the words of the texts, on all cores.
-
-    Raises:
-        TokenizerError: If there are none.
-    """
-    rust = _splitter(normalizer, pre_tokenizers.BertPreTokenizer(), models.BPE())
-    # With no alphabet the trainer only counts; its state is the one place that tells the counts.
-    trainer = trainers.BpeTrainer(vocab_size=0, limit_alphabet=0, show_progress=False)
-    rust.train_from_iterator(texts, trainer)
-    counts: dict[str, int] = json.loads(trainer.__getstate__())["BpeTrainer"]["words"]
-    if not counts:
-        raise TokenizerError("the training texts hold no word; pass at least one")
-    return counts
 
 
 def base_vocabulary(counts: Mapping[str, int], alphabet_size: int) -> list[str]:
@@ -157,7 +159,8 @@ def learn_merges(
         end_of_word_suffix=END_OF_WORD,
         show_progress=False,
     )
-    rust = _splitter(None, pre_tokenizers.WhitespaceSplit(), models.BPE())
+    rust = Tokenizer(models.BPE())
+    rust.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     alphabet = set(base)
     usable = {
         word: count
@@ -166,17 +169,6 @@ def learn_merges(
     }
     rust.train_from_iterator(_repeated(usable), trainer)
     return [(left, right) for left, right in json.loads(rust.to_str())["model"]["merges"]]
-
-
-def _splitter(
-    normalizer: normalizers.Normalizer | None,
-    pre_tokenizer: pre_tokenizers.PreTokenizer,
-    model: models.Model,
-) -> Tokenizer:
-    rust = Tokenizer(model)
-    rust.normalizer = normalizer
-    rust.pre_tokenizer = pre_tokenizer
-    return rust
 
 
 def _repeated(counts: Mapping[str, int]) -> Iterator[str]:

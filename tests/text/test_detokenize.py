@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt1.detokenize import RULES, SETTLED, Detokenizer, TokenStream, checked_id
 from gpt1.errors import TokenizerError
+from gpt1.text.detokenize import RULES, SETTLED, Detokenizer, TokenStream, checked_id
 
 MARKS = sorted(
     {*RULES, *SETTLED, '"', "e", "hello", "u", "s", "said", "7", "000", "30", "\n", "<unk>"}

@@ -1,0 +1,201 @@
+"""Tokenizer mode ``original``: the pipeline of GPT-1's authors (their `text_utils.py`).
+
+Text is repaired as by ftfy, standardised, split into words as by spaCy's English tokenizer, and
+only then lower-cased and split by BPE. Standardisation leaves chunks without whitespace, and the
+ids of a chunk depend on little else: chunks are looked up, and only new ones go through the rules.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+import numpy as np
+from tokenizers import models
+
+from gpt1.pretokenize import depends_on_neighbours, split_line, standardize
+from gpt1.text.alignment import Span, align
+from gpt1.text.english_rules import SEPARATORS, special_cases
+from gpt1.text.repair import repair
+from gpt1.text.word_cache import IdsAndSizes, Places, WordCache, word_model
+
+NEWLINE = "\n"
+"""The word that any whitespace with a newline in it becomes."""
+
+MOST_KNOWN_IDS = 1_000_000
+"""Ids of lower-case words that are remembered beside those of chunks; then memory starts anew."""
+
+_STANDARD = {"\u2014": "-", "\u2013": "-", "\u2015": "-", "\u2026": "...", "\u00b4": "'"}
+_WIDE_SPACES = [chr(code) for code in range(128, 0x3001) if chr(code).isspace()]
+_TEXT_END = "\0"  # repaired text holds none
+_SPACE, _NEWLINE, _MARK, _OTHER = 0, 1, 2, 255
+
+
+def _class_of(character: str) -> int:
+    if character == NEWLINE:
+        return _NEWLINE
+    if character.isspace() or character == _TEXT_END:
+        return _SPACE
+    return _MARK + SEPARATORS.index(character) if character in SEPARATORS else _OTHER
+
+
+_CLASSES = bytes([*map(_class_of, map(chr, range(128))), *[_OTHER] * 128])
+_CHUNK = re.compile(
+    r"\s+|[-\u2014\u2013\u2015]+|"
+    + "|".join(rf"{re.escape(mark)}+" for mark in SEPARATORS)
+    + rf"|[^\s{re.escape(SEPARATORS)}\u2014\u2013\u2015]+"
+)
+
+
+class OriginalMode:
+    """Ids of texts as GPT-1's authors made them.
+
+    Args:
+        model: The vocabulary and its merges.
+
+    Attributes:
+        blank: Where a long repaired text may be cut without a change of its ids: not in a run of
+            newlines, nor where a word depends on its neighbours.
+    """
+
+    blank = re.compile(r"(?<=[a-z])\s(?=[a-z])")
+
+    def __init__(self, model: models.BPE) -> None:
+        self._model = model
+        self._words = word_model(model)
+        self._cache = WordCache(self._split, _is_social)
+        self._known: dict[str, list[int]] = {}
+        self._known_ids = 0
+
+    @staticmethod
+    def repair(text: str) -> str:
+        """What ftfy makes of the text, without whitespace at its ends."""
+        return repair(text).strip()
+
+    def encode(self, texts: Sequence[str]) -> IdsAndSizes:
+        """Ids of repaired texts, and how many each has.
+
+        Newlines at the ends of a text count as words here, so that the parts of a text that was cut
+        have the ids of the whole.
+        """
+        data = standard_bytes(_TEXT_END.join([*texts, ""]))
+        starts, ends = chunk_bounds(data)
+        text_ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord(_TEXT_END))
+        return self._cache.encode(data, starts, ends, text_ends)
+
+    def encode_with_offsets(self, text: str) -> tuple[list[int], list[Span]]:
+        """Ids of one text and the characters of it that each stands for."""
+        repaired = repair(text)
+        origin = align(text, repaired)
+        words: list[str] = []
+        spans: list[Span] = []
+        for word, places in _words_of(repaired):
+            words.append(word)
+            spans += [(origin[start][0], origin[end - 1][1]) for start, end in places]
+            spans.append((0, 0))  # the space between words
+        encoding = self._words.encode(" ".join(words))
+        return encoding.ids, [(spans[i][0], spans[j - 1][1]) for i, j in encoding.offsets]
+
+    def _split(self, chunks: list[bytes]) -> IdsAndSizes:
+        words = [split_chunk(chunk) for chunk in chunks]
+        lower = [word.lower() for word in chain.from_iterable(words)]
+        ids = self._look_up(lower)
+        sizes = np.fromiter(map(len, ids), np.int64, len(ids))
+        counts = np.fromiter(map(len, words), np.int64, len(words))
+        flat = np.fromiter(chain.from_iterable(ids), np.int32, int(sizes.sum()))
+        return flat, np.add.reduceat(sizes, np.cumsum(counts) - counts)
+
+    def _look_up(self, words: list[str]) -> list[list[int]]:
+        """The ids of each word: ``dog``, ``Dog``, ``dog.`` and ``dog's`` share those of ``dog``."""
+        if self._known_ids > MOST_KNOWN_IDS:
+            self._known, self._known_ids = {}, 0
+        for word in words:
+            if word not in self._known:
+                self._known[word] = [token.id for token in self._model.tokenize(word)]
+                self._known_ids += len(self._known[word])
+        return [self._known[word] for word in words]
+
+
+def standard_bytes(text: str) -> bytes:
+    """Repaired text as UTF-8, with its typographic characters and wide spaces in plain form."""
+    if text.isascii():
+        return text.encode()
+    for space in _WIDE_SPACES:
+        text = text.replace(space, " ")
+    for fancy, plain in _STANDARD.items():
+        text = text.replace(fancy, plain)
+    return text.encode()
+
+
+def chunk_bounds(data: bytes) -> tuple[Places, Places]:
+    """Where the chunks of standard text start and where they end (exclusive), newlines included."""
+    classes = np.frombuffer(data.translate(_CLASSES), np.uint8)
+    starts = np.flatnonzero(np.diff(classes, prepend=_SPACE, append=_SPACE))
+    kinds = classes[starts[:-1]]
+    is_chunk = kinds != _SPACE
+    kinds, ends = kinds[is_chunk], starts[1:][is_chunk]
+    starts = starts[:-1][is_chunk]
+    is_newline = kinds == _NEWLINE
+    ends[is_newline] = starts[is_newline] + 1
+    # Of newlines with nothing but space between them, the first stands for all.
+    is_first = ~(is_newline & np.append(False, is_newline[:-1]))
+    return starts[is_first], ends[is_first]
+
+
+def split_chunk(chunk: bytes) -> list[str]:
+    """The words of a chunk, or of a line that the cache looks up as one."""
+    line = chunk.decode()
+    core, special = line.removesuffix("."), special_cases()
+    # Most chunks are plain words, with a full stop or without.
+    if core.isalpha() and core.isascii() and core not in special and line not in special:
+        if core is line:
+            return [line]
+        if core[-1].islower():
+            return [core, "."]
+    if line == NEWLINE:
+        return [line]
+    return split_line(line if _CHUNK.fullmatch(line) else standardize(line))
+
+
+def chunks_of(texts: Sequence[str]) -> list[bytes]:
+    """The chunks of repaired texts, in order; a newline is one."""
+    data = standard_bytes(_TEXT_END.join(texts))
+    starts, ends = chunk_bounds(data)
+    return [data[i:j] for i, j in zip(starts.tolist(), ends.tolist(), strict=True)]
+
+
+def _is_social(chunk: bytes) -> bool:
+    # Letters with one mark at most are one word or two; both as one would be a chunk of its own.
+    if chunk == NEWLINE.encode() or chunk[:-1].isalpha() or chunk[1:].isalpha():
+        return False
+    return depends_on_neighbours(chunk.decode())
+
+
+def _words_of(repaired: str) -> Iterator[tuple[str, list[Span]]]:
+    """Each lower-cased word of a text, and for each of its characters where it comes from."""
+    first, last = len(repaired) - len(repaired.lstrip()), len(repaired.rstrip())
+    chunks: list[str] = []
+    places: list[Span] = []
+    for match in _CHUNK.finditer(repaired, first, last):
+        chunk, start = match.group(), match.start()
+        if NEWLINE in chunk:
+            yield from _words_of_line(chunks, places)
+            yield NEWLINE, [match.span()]
+            chunks, places = [], []
+        elif not chunk.isspace():
+            plain = [_STANDARD.get(character, character) for character in chunk]
+            chunks.append("".join(plain))
+            places += [(start + i, start + i + 1) for i, new in enumerate(plain) for _ in new]
+    yield from _words_of_line(chunks, places)
+
+
+def _words_of_line(chunks: list[str], places: list[Span]) -> Iterator[tuple[str, list[Span]]]:
+    begin = 0
+    for word in split_line(" ".join(chunks)):
+        here = places[begin : begin + len(word)]
+        begin += len(word)
+        lower = word.lower()
+        if len(lower) != len(word):
+            here = [place for c, place in zip(word, here, strict=True) for _ in c.lower()]
+        yield lower, here
