@@ -2,7 +2,7 @@
 
 Both start from the same model and pass over the same jokes as often. gpt1 is the command a user
 types, with ``recipes/jokes.yaml``: it holds out a share of these jokes itself to pick its best
-weights. The tutorial is `benchmarks.tutorial`, over our module or over transformers'.
+weights. The tutorial is `gpt1.reproduce.tutorial_recipe`, over our module or over transformers'.
 
 The judge is the same for both, on jokes neither has seen: each joke alone behind the prefix, mean
 nats over the joke's own tokens. The end marker, which the two write differently, is not counted,
@@ -12,7 +12,6 @@ but whatever probability a model gives it in the middle of a joke costs it.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from functools import partial
@@ -22,19 +21,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
-import torch
 import yaml
-from torch import Tensor
 
-from benchmarks import tutorial
 from benchmarks.child import call
-from benchmarks.options import PREFIX, ROOT, Options, Peer
+from benchmarks.options import ROOT, Options, Peer
 from benchmarks.report import How, Report, Row
 from benchmarks.timing import interleave, stopwatch
 from gpt1.checkpoint import load_model, locate, save_model
 from gpt1.cli.main import main as gpt1_command
 from gpt1.data.sources import TextSource
-from gpt1.evaluation.scoring import score_ids
+from gpt1.reproduce import tutorial_recipe as tutorial
+from gpt1.reproduce.judge import Judge
 from gpt1.tokenizer import Tokenizer
 
 TITLE = "fine-tune on jokes, beside the tutorial's recipe"
@@ -46,26 +43,6 @@ Train: TypeAlias = Callable[..., dict[str, float]]
 
 Loaded: TypeAlias = tuple[Any, tutorial.Encode, Callable[[str], None]]
 """A model, its tokenizer, and a function that writes the model to a folder."""
-
-
-class Judge:
-    """Measures models that share a tokenizer on held-out jokes.
-
-    Args:
-        tokenizer: Of the model both sides start from.
-        jokes: Seen by neither.
-    """
-
-    def __init__(self, tokenizer: Tokenizer, jokes: Sequence[str]) -> None:
-        self.given = len(tokenizer.encode(PREFIX))
-        self.ids = tokenizer.encode_batch(PREFIX + joke for joke in jokes)
-        self.tokens = sum(len(ids) - self.given for ids in self.ids)
-
-    def loss(self, folder: str) -> float:
-        """Mean loss of a checkpoint over the tokens behind the prefix, nats."""
-        scores = score_ids(load_model(folder, dtype="float32"), self.ids)
-        own = (p for score in scores for p in score.log_probs[self.given :] if p is not None)
-        return -math.fsum(own) / self.tokens
 
 
 def run(options: Options) -> Report:
@@ -85,7 +62,7 @@ def run(options: Options) -> Report:
             out = str(Path(folder, f"{train.__name__}-{seed}"))
             arguments = {**job, **more, "out": out, "seed": seed}
             done = call(train, arguments, apart=not options.quick)
-            return {**done.result, "peak_mb": done.peak_mb, "loss": judge.loss(out)}
+            return {**done.result, "peak_mb": done.peak_mb, "loss": loss(judge, out)}
 
         sides = {
             "gpt1": partial(turn, train_ours, count(recipe["seed"])),
@@ -96,7 +73,7 @@ def run(options: Options) -> Report:
         name="finetune",
         title=TITLE,
         quick=options.quick,
-        rows=rows(judge.loss(start), results),
+        rows=rows(loss(judge, start), results),
         settings={
             "model": options.model,
             "recipe": RECIPE.name,
@@ -109,6 +86,11 @@ def run(options: Options) -> Report:
             "tutorial_updates": int(results["tutorial"][0]["updates"]),
         },
     )
+
+
+def loss(judge: Judge, folder: str) -> float:
+    """Held-out loss of a checkpoint, nats per token."""
+    return judge.loss(load_model(folder, dtype="float32"))
 
 
 def rows(before: float, results: dict[str, list[dict[str, float]]]) -> list[Row]:
@@ -156,8 +138,9 @@ def train_tutorial(
         limit = min(tutorial.PACK_TOKENS, model.config.n_positions)
         jokes = list(TextSource(data))
         updates = tutorial.train(model, encode, jokes, epochs=epochs, limit=limit, seed=seed)
+        done = sum(1 for _ in updates)
         save(out)
-        return updates
+        return done
 
     seconds, updates = stopwatch(work)
     return {"seconds": seconds, "updates": updates}
@@ -166,11 +149,7 @@ def train_tutorial(
 def load_ours(start: str) -> Loaded:
     """Our module and tokenizer, for the tutorial."""
     model, tokenizer = load_model(start, dtype="float32"), Tokenizer.load(start)
-
-    def encode(text: str) -> Tensor:
-        return torch.tensor([tokenizer.encode(text)])
-
-    return model, encode, partial(save_model, model=model, tokenizer=tokenizer)
+    return model, tutorial.encoder(tokenizer), partial(save_model, model=model, tokenizer=tokenizer)
 
 
 def load_theirs(start: str) -> Loaded:

@@ -16,9 +16,6 @@ SHARED_DATA = Path(os.environ.get("GPT1_SHARED_DATA", ROOT.parent / "shared" / "
 BUNDLED_JOKES = ASSETS / "jokes.csv"
 HELD_OUT_EVERY = 10
 
-PREFIX = "JOKE: "
-END_TOKEN = "<|endoftext|>"
-
 Peer = Literal["gpt1", "transformers"]
 
 

@@ -14,14 +14,14 @@ from itertools import islice
 from pathlib import Path
 
 from benchmarks.child import Outcome, call
-from benchmarks.options import END_TOKEN, PREFIX, Options
+from benchmarks.options import Options
 from benchmarks.report import Report, Row
 from benchmarks.timing import interleave, stopwatch
-from benchmarks.tutorial import encoded, packs
 from gpt1.config import TextConfig
 from gpt1.data.packing import pack
 from gpt1.data.sources import TextSource
 from gpt1.model import IGNORED
+from gpt1.reproduce.tutorial_recipe import END_MARKER, PREFIX, encoded, packs
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.finetune import encode_texts
 
@@ -106,8 +106,8 @@ def rows(outcomes: dict[str, list[Outcome]], threads: int) -> list[Row]:
 def pack_ours(data: str, vocabulary: str, max_texts: int | None) -> dict[str, float]:
     """As ``gpt1 finetune lm`` prepares its texts."""
     tokenizer = Tokenizer.load(vocabulary, "bert")
-    tokenizer.add_special_tokens([END_TOKEN])
-    config = TextConfig(data=data, prefix=PREFIX, end_token=END_TOKEN, max_texts=max_texts)
+    tokenizer.add_special_tokens([END_MARKER])
+    config = TextConfig(data=data, prefix=PREFIX, end_token=END_MARKER, max_texts=max_texts)
 
     def work() -> tuple[int, bool]:
         texts = encode_texts(TextSource(data), config, tokenizer)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks import decode, finetune, options, pack, report, startup, tutorial
+from benchmarks import decode, finetune, options, pack, report, startup
 from benchmarks.__main__ import main
 from benchmarks.child import call
 from benchmarks.machine import bandwidth_probe, facts, peak_rss_mb
@@ -24,6 +24,7 @@ from benchmarks.timing import interleave, summarize
 from gpt1.checkpoint import load_model, save_model
 from gpt1.config import GPTConfig
 from gpt1.model import GPT
+from gpt1.reproduce import tutorial_recipe as tutorial
 from gpt1.tokenizer import Tokenizer
 
 JOKES = [
@@ -126,22 +127,6 @@ def test_finetune_judges_both_recipes_on_the_same_tokens(tiny: Options) -> None:
     assert found.settings["tutorial_updates"] > 0
 
 
-def test_the_judge_scores_only_the_jokes_own_tokens(tiny: Options) -> None:
-    tokenizer = Tokenizer.load(tiny.model)
-    model = load_model(tiny.model)
-    total, tokens = 0.0, 0
-    for joke in JOKES[:3]:
-        given = tokenizer.encode("JOKE: ")
-        ids = given + tokenizer.encode(joke)
-        log_probs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
-        for place in range(len(given), len(ids)):
-            total -= float(log_probs[place - 1, ids[place]].detach())
-            tokens += 1
-    judge = finetune.Judge(tokenizer, JOKES[:3])
-    assert judge.tokens == tokens
-    assert judge.loss(tiny.model) == pytest.approx(total / tokens, abs=1e-5)
-
-
 def test_a_recipe_that_fails_ends_the_benchmark(tiny: Options, tmp_path: Path) -> None:
     file = tmp_path / "no.csv"
     with pytest.raises(RuntimeError, match="gpt1 finetune lm ended with 2"):
@@ -160,25 +145,6 @@ def test_the_tutorial_trains_our_module_and_transformers_alike(
     start = load_model(tiny.model).state_dict()
     assert not torch.allclose(ours["h.0.attn.c_attn.weight"], start["h.0.attn.c_attn.weight"])
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
-
-
-def packs_of(lengths: list[int], limit: int) -> list[list[int]]:
-    """The packs of jokes n, whose ids are 10 n, 10 n + 1, ..."""
-    jokes = [torch.arange(10 * n, 10 * n + length)[None] for n, length in enumerate(lengths)]
-    return [pack[0].tolist() for pack in tutorial.packs(jokes, limit)]
-
-
-def test_the_tutorial_cuts_off_first_ids_and_drops_the_last_pack() -> None:
-    assert packs_of([3, 2, 3, 2], limit=6) == [[0, 1, 2, 11]]
-
-
-def test_the_tutorial_leaves_out_jokes_longer_than_a_pack() -> None:
-    assert packs_of([3, 7, 4, 6], limit=6) == [[0, 1, 2], [20, 21, 22, 23]]
-
-
-def test_the_tutorials_rate_climbs_for_5000_updates_and_is_then_nothing() -> None:
-    factors = [tutorial.rate_factor(done) for done in (0, 1, 4999, 5000, 6000)]
-    assert factors == [0.0, 1 / 5000, 4999 / 5000, 0.0, 0.0]
 
 
 def test_startup_runs_each_command_once_more_than_it_counts(tmp_path: Path) -> None:

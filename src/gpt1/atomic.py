@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from uuid import uuid4
 
@@ -21,6 +22,12 @@ OWN_ENTRIES = ("config.json", "params_shapes.json", "tokenizer.json", "index.jso
 _TEMPORARY = ".saving-"
 _LEFTOVER_AGE_S = 24 * 3600
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def unused_folder(folder: Path) -> Path:
+    """The folder, or the first of folder-2, folder-3, ... that does not exist yet."""
+    numbered = (folder.with_name(f"{folder.name}-{i}") for i in count(2))
+    return next(path for path in chain([folder], numbered) if not path.exists())
 
 
 def check_destination(path: str | Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,6 +102,7 @@ def _finetune(
 ) -> Path | None:
     """Fine-tune on the bundled jokes; returns the folder, or None if interrupted."""
     console.rule("[bold]4. Fine-tune it on jokes")
+    from gpt1.atomic import unused_folder
     from gpt1.cli.progress import TrainingProgress
     from gpt1.config import TextConfig
     from gpt1.language_model import load
@@ -112,7 +112,7 @@ def _finetune(
     result = finetune_lm(
         "mini",
         TextConfig(data=str(JOKES), prefix=PREFIX, valid_fraction=0.1),
-        _unused(out),
+        unused_folder(out),
         training,
         watch=TrainingProgress(),
     )
@@ -151,9 +151,3 @@ def _jokes(console: Console, when: str, model: LanguageModel, seed: int) -> None
             (PREFIX + start).strip(), max_new_tokens=40, temperature=0.7, top_k=40, seed=seed
         )
         console.print(f"  {text}", markup=False)
-
-
-def _unused(folder: Path) -> Path:
-    """The folder, or the first of folder-2, folder-3, ... that does not exist yet."""
-    numbered = (folder.with_name(f"{folder.name}-{i}") for i in count(2))
-    return next(path for path in chain([folder], numbered) if not path.exists())

@@ -25,6 +25,7 @@ COMMANDS = {
     "tokenizer decode": "token ids to text",
     "tokenizer diff": "what the two ways of splitting text change",
     "data prepare": "texts to token shards for pre-training",
+    "reproduce seed": "walk through the public tutorial, beside what it printed",
     "convert": "change the format of a checkpoint",
 }
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.options import END_TOKEN, PREFIX
+from gpt1.tokenizer import Tokenizer
 
+PREFIX = "JOKE: "
+END_MARKER = "<|endoftext|>"
 PACK_TOKENS = 500
 PACKS_PER_UPDATE = 32
 LEARNING_RATE = 3e-5
@@ -23,6 +26,29 @@ WARMUP_UPDATES = 5000
 
 Encode = Callable[[str], Tensor]
 """A text to its ids ``(1, T)``."""
+
+
+class Update(NamedTuple):
+    """One update.
+
+    Attributes:
+        number: From 1.
+        lr: Learning rate it used.
+        loss: Mean of the losses of its packs, nats per token.
+        grad_norm: Global norm of the summed gradients.
+        tokens: Ids of its packs.
+    """
+
+    number: int
+    lr: float
+    loss: float
+    grad_norm: float
+    tokens: int
+
+
+def encoder(tokenizer: Tokenizer, device: torch.device | str = "cpu") -> Encode:
+    """The tokenizer as the recipe calls it: one text, a tensor on the device."""
+    return lambda text: torch.tensor([tokenizer.encode(text)], device=device)
 
 
 def packs(jokes: Iterable[Tensor], limit: int = PACK_TOKENS) -> Iterator[Tensor]:
@@ -43,16 +69,26 @@ def packs(jokes: Iterable[Tensor], limit: int = PACK_TOKENS) -> Iterator[Tensor]
             work = torch.cat([work, joke[:, 1:]], dim=1)
 
 
+def marked(joke: str) -> str:
+    """The joke between the prefix and the end marker."""
+    return PREFIX + joke + END_MARKER
+
+
 def encoded(jokes: Iterable[str], encode: Encode) -> Iterator[Tensor]:
     """Ids of each joke between the prefix and the end marker, one joke at a time."""
-    for joke in jokes:
-        yield encode(PREFIX + joke + END_TOKEN)
+    return (encode(marked(joke)) for joke in jokes)
+
+
+def shuffled(jokes: Sequence[str], epochs: int, seed: int) -> Iterator[str]:
+    """All jokes once an epoch, in another order each time."""
+    order = random.Random(seed)
+    return (joke for _ in range(epochs) for joke in order.sample(jokes, len(jokes)))
 
 
 def train(
     model: nn.Module, encode: Encode, jokes: Sequence[str], *, epochs: int, limit: int, seed: int
-) -> int:
-    """Fine-tune a model in place.
+) -> Iterator[Update]:
+    """Fine-tune a model in place, as far as the updates are asked for.
 
     Args:
         model: Called as ``model(ids, labels=ids).loss``.
@@ -62,25 +98,35 @@ def train(
         limit: Ids of a pack at most.
         seed: Of the order and of dropout.
 
-    Returns:
-        Updates done.
+    Yields:
+        Each update, once it is done.
     """
     torch.manual_seed(seed)
     # No weight decay: the default of the AdamW that transformers had.
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_factor)
-    order = random.Random(seed)
-    shuffled = (joke for _ in range(epochs) for joke in order.sample(jokes, len(jokes)))
-    updates = 0
+    losses: list[float] = []
+    tokens = number = 0
     model.train()
-    for number, pack in enumerate(packs(encoded(shuffled, encode), limit), start=1):
-        model(pack, labels=pack).loss.backward()
-        if number % PACKS_PER_UPDATE == 0:
+    for pack in packs(encoded(shuffled(jokes, epochs, seed), encode), limit):
+        loss = model(pack, labels=pack).loss
+        loss.backward()
+        losses.append(float(loss.detach()))
+        tokens += pack.shape[1]
+        if len(losses) == PACKS_PER_UPDATE:
+            number += 1
+            lr, norm = schedule.get_last_lr()[0], gradient_norm(model)
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
-            updates += 1
-    return updates
+            yield Update(number, float(lr), sum(losses) / len(losses), norm, tokens)
+            losses, tokens = [], 0
+
+
+def gradient_norm(model: nn.Module) -> float:
+    """Global norm of the gradients."""
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    return float(torch.nn.utils.get_total_norm(gradients))
 
 
 def rate_factor(updates: int) -> float:

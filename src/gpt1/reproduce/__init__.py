@@ -1,0 +1,1 @@
+"""Published results, walked through again: expected values beside ours, step by step."""
