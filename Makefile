@@ -10,7 +10,7 @@ PIP_FLAGS ?=
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt
 
-.PHONY: demo test slow lint docs dist bench constraints clean
+.PHONY: demo test slow lint docs notebook dist bench constraints clean
 
 demo: $(VENV)/.user
 	$(BIN)/gpt1 demo
@@ -29,6 +29,12 @@ lint: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/mkdocs build --strict
+
+# Run the notebook and save its outputs in it.
+notebook: $(VENV)/.dev
+	folder=$$(mktemp -d) && cp docs/tutorial.ipynb $$folder && \
+	    $(BIN)/jupyter nbconvert --to notebook --execute --inplace $$folder/tutorial.ipynb && \
+	    cp $$folder/tutorial.ipynb docs/ && rm -r $$folder
 
 dist: $(VENV)/.dev
 	$(BIN)/python -m build --outdir dist .

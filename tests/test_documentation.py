@@ -388,7 +388,8 @@ def test_the_navigation_lists_every_page() -> None:
     # mkdocs.yml has no Python tags, so a plain loader reads it.
     site = yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8"))
     listed = [path for entry in site["nav"] for path in entry.values()]
-    assert sorted(listed) == sorted(path.name for path in DOCS.glob("*.md"))
+    pages = [*DOCS.glob("*.md"), *DOCS.glob("*.ipynb")]
+    assert sorted(listed) == sorted(page.name for page in pages)
 
 
 def test_messages_shown_without_running_are_in_the_code() -> None:
