@@ -177,10 +177,8 @@ class LanguageModel:
         if config.num_beams > 1:
             Scores(self.model, config, **limits)  # refuses wrong ids now, not at the first step
             return self._beam_search(prompts, builders, config, limits)
-        if config.penalty_alpha is not None:
-            contrastive = ContrastiveDecoder(self.model, prompts, config, **limits)
-            return self._scored(_run(contrastive, builders), builders, config)
-        return _run(Decoder(self.model, prompts, config, **limits), builders)
+        decoder = Decoder if config.penalty_alpha is None else ContrastiveDecoder
+        return _run(decoder(self.model, prompts, config, **limits), builders)
 
     def _limits(self, config: GenerationConfig) -> dict[str, Any]:
         """What the tokenizer says about ids: which end a text, which may not occur."""
@@ -221,18 +219,12 @@ class LanguageModel:
                     if builder.stopped:
                         break
                 builder.finish()
-        yield from self._scored(iter([None]), builders, config)
-
-    def _scored(
-        self, steps: Iterator[None], builders: list[CompletionBuilder], config: GenerationConfig
-    ) -> Iterator[None]:
-        """Pass the steps on, and at their end add the scores that were not made on the way."""
-        yield from steps
         if config.logprobs is not None:
             for builder in builders:
                 prompt, ids = builder.completion.prompt_ids, builder.completion.ids
                 for score in replay(self.model, prompt, ids, config.logprobs):
                     builder.add_score(score)
+        yield
 
     @overload
     def score(self, texts: str) -> Score: ...
@@ -306,15 +298,13 @@ class LanguageModel:
         checkpoint.save_model(folder, self.model, self.tokenizer)
 
 
-def _run(
-    decoder: Decoder | ContrastiveDecoder, builders: list[CompletionBuilder]
-) -> Iterator[None]:
+def _run(decoder: Decoder, builders: list[CompletionBuilder]) -> Iterator[None]:
     """Decode to the end; yields before the first token, after each step and at the end."""
     yield
     for step in decoder:
         for sequence, token in step:
             builders[sequence].push(token)
-            if isinstance(decoder, Decoder) and decoder.scores:
+            if decoder.scores:
                 builders[sequence].add_score(decoder.scores[sequence])
             if builders[sequence].stopped:
                 decoder.end(sequence)

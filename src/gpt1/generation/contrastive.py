@@ -87,6 +87,7 @@ class ContrastiveDecoder(Decoder):
 
     def _choose_candidates(self) -> list[int]:
         """The best candidate of each sequence; the tensors then include it."""
+        own = self._own(self._logits)
         log_probs, ids = self._candidates()  # (B, k)
         contexts = [
             [*self._contexts[sequence], token]
@@ -104,7 +105,9 @@ class ContrastiveDecoder(Decoder):
         self._logits = reading.logits.view(*ids.shape, -1)[rows, chosen]
         self._directions[rows, seen[:: self._width]] = directions[rows, chosen]
         self._keep_in_cache(rows * self._width + chosen, seen)
-        return ids[rows, chosen].tolist()
+        tokens: list[int] = ids[rows, chosen].tolist()
+        self._note(own, tokens)
+        return tokens
 
     def _candidates(self) -> tuple[Tensor, Tensor]:
         """Log-probabilities and ids of the likeliest tokens, ``(B, k)`` each."""

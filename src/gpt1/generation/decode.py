@@ -167,7 +167,7 @@ class Decoder:
 
     def _choose(self, logits: Tensor) -> list[int]:
         """The next token of each row of logits ``(B, V)``."""
-        own = None if self._config.logprobs is None else logits.float().log_softmax(-1)
+        own = self._own(logits)
         scores = self._score(logits)
         best = scores.max(-1)
         check_choice(best.values.tolist())
@@ -176,10 +176,18 @@ class Decoder:
             uniforms = [self._random[sequence].random() for sequence in self._rows]
             kept = processors.filtered(scores.double().cpu().numpy(), self._config)
             tokens = sampling.draw(kept, uniforms)
+        self._note(own, tokens)
+        return tokens
+
+    def _own(self, logits: Tensor) -> Tensor | None:
+        """What the model itself thinks of all tokens, if it is asked for; before `_score`."""
+        return None if self._config.logprobs is None else logits.float().log_softmax(-1)
+
+    def _note(self, own: Tensor | None, tokens: list[int]) -> None:
+        """Remember what the model itself thought of the chosen token of each row."""
         if own is not None:
             found = _token_scores(own, tokens, self._config.logprobs or 0)
             self.scores = dict(zip(self._rows, found, strict=True))
-        return tokens
 
 
 class _Replay(Decoder):
@@ -192,8 +200,7 @@ class _Replay(Decoder):
 
     def _choose(self, logits: Tensor) -> list[int]:
         token = next(self._ids)
-        own = logits.float().log_softmax(-1)
-        self.scores = dict(enumerate(_token_scores(own, [token], self._config.logprobs or 0)))
+        self._note(self._own(logits), [token])
         return [token]
 
 
