@@ -48,7 +48,7 @@ def test_every_cell_puts_out_what_is_saved_with_it(saved: Any, executed: Any) ->
 
 def test_cells_marked_exact_print_the_same_on_every_machine(saved: Any, executed: Any) -> None:
     pairs = zip(code_cells(saved), code_cells(executed), strict=True)
-    exact = [pair for pair in pairs if "exact" in pair[0].metadata.get("tags", ())]
+    exact = [pair for pair in pairs if pair[0].metadata.get("exact")]
     assert len(exact) >= 5
     for before, after in exact:
         assert printed(after) == printed(before)
