@@ -107,12 +107,36 @@ def _split_any(chunk: str) -> _Chunk:
         words = (chunk,)
     elif chunk[:1] in rules.SEPARATORS:
         words = (chunk,) if chunk[:1] in rules.WHOLE_RUNS else tuple(chunk)
+    elif (plain := _STEM_AND_TAIL.fullmatch(chunk)) and plain[1] not in _special_stems():
+        return _split_behind(*plain.groups())
     else:
         words = _cut(chunk, special_cases)
     joinable = len(words) > 1 and any(
         words[start:end] != joined for start, end, joined in _find_joinable(words)
     )
     return _Chunk(words, joinable)
+
+
+_STEM_AND_TAIL = re.compile(r"([A-Za-z]{3,})((?:['’][sS])?[.:'’]*)")
+
+
+@cache
+def _special_stems() -> frozenset[str]:
+    """Stretches of letters in special cases: behind these, a tail may not be what it is elsewhere."""
+    cases = " ".join([*rules.special_cases(), rules.LOOKALIKES])
+    return frozenset(re.findall(r"[A-Za-z]+", cases))
+
+
+def _split_behind(stem: str, tail: str) -> _Chunk:
+    """Split a plain word with a tail as the rules would, which only look at the word's end."""
+    ending = "".join("q" if letter.islower() else "Q" for letter in stem[-2:])
+    (first, *rest), joinable = _split_tail(ending, tail)
+    return _Chunk((stem + first[len(ending) :], *rest), joinable)
+
+
+@lru_cache(maxsize=1 << 10)
+def _split_tail(ending: str, tail: str) -> _Chunk:
+    return _split_any(ending + tail)
 
 
 _SHORT = 32
