@@ -122,7 +122,7 @@ _STEM_AND_TAIL = re.compile(r"([A-Za-z]{3,})((?:['’][sS])?[.:'’]*)")
 
 @cache
 def _special_stems() -> frozenset[str]:
-    """Stretches of letters in special cases: behind these, a tail may not be what it is elsewhere."""
+    """Stretches of letters in special cases, behind which a tail may be another than elsewhere."""
     cases = " ".join([*rules.special_cases(), rules.LOOKALIKES])
     return frozenset(re.findall(r"[A-Za-z]+", cases))
 
