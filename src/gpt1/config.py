@@ -9,12 +9,17 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, get_args
 
 from gpt1.errors import ConfigError
 
 BELOW_1 = 0.999999
 """Largest decay of a running mean: at 1 it would never move."""
+
+TokenizerMode: TypeAlias = Literal["original", "bert"]
+"""How text is split: as GPT-1's authors did, or as transformers does."""
+
+MODES: tuple[TokenizerMode, ...] = get_args(TokenizerMode)
 
 SAMPLERS = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 """Settings of `GenerationConfig` that turn sampling on."""
@@ -407,7 +412,7 @@ class TextConfig:
     """Special token put behind every text, so that generation knows where to stop."""
     max_texts: int | None = None
     """Use only the first so many texts."""
-    tokenizer_mode: Literal["original", "bert"] | None = None
+    tokenizer_mode: TokenizerMode | None = None
     """How text is split. Default: as stored with the model; saved with the new one."""
 
     def __post_init__(self) -> None:
@@ -425,7 +430,7 @@ class PrepareConfig:
     """Model or folder whose tokenizer is used. Default: a new one is trained on the texts."""
     vocab_size: int = 8192
     """Entries of a new tokenizer."""
-    tokenizer_mode: Literal["original", "bert"] | None = None
+    tokenizer_mode: TokenizerMode | None = None
     """How text is split. Default: as stored with the tokenizer; "bert" for a new one."""
     text_column: str | None = None
     """Column that holds the text. Default: found by name or length, and said."""

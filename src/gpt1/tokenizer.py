@@ -20,6 +20,7 @@ import tokenizers
 from numpy.typing import NDArray
 from tokenizers import AddedToken, normalizers
 
+from gpt1.config import MODES
 from gpt1.errors import ConfigError, TokenizerError
 from gpt1.text.bert_mode import BertMode
 from gpt1.text.detokenize import END_OF_WORD, TokenStream, checked_id
@@ -40,7 +41,6 @@ from gpt1.text.word_counts import count_bert_words, count_original_words
 
 START, DELIMITER, CLASSIFY = "_start_", "_delimiter_", "_classify_"
 END_OF_TEXT, PAD = "<|endoftext|>", "<pad>"
-MODES = ("original", "bert")
 NEWLINE_PIECE = NEWLINE + END_OF_WORD
 STANDARD_FORMS = {
     **dict.fromkeys("\u201c\u201d\u201e\u201f", '"'),

@@ -204,7 +204,7 @@ def test_a_dash_reads_standard_input(
     monkeypatch: pytest.MonkeyPatch,
     words: list[str],
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO("the fox\n"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"the fox\n")))
     assert output(capsys, *words, "--model", folder).startswith("the fox\n")
 
 
@@ -226,13 +226,18 @@ def test_a_text_or_a_file_is_needed(words: list[str], capsys: pytest.CaptureFixt
     assert "give either a text or --file" in error(capsys, *words)
 
 
-def test_a_file_that_cannot_be_read_is_a_mistake(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_file_that_is_not_there_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "cannot read nowhere.txt" in error(capsys, "--file", "nowhere.txt")
+
+
+def test_the_place_of_a_byte_that_is_not_utf8_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
-    for name in ("latin.txt", "nowhere.txt"):
-        message = error(capsys, "--file", str(tmp_path / name))
-        assert f"{name} is not a readable UTF-8 text file" in message
+    message = error(capsys, "--file", str(tmp_path / "latin.txt"))
+    assert "latin.txt is not UTF-8: byte 3" in message
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\n\xff")))
+    assert "standard input is not UTF-8: byte 2" in error(capsys, "-")
 
 
 @pytest.mark.parametrize(

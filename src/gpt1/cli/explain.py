@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser, Namespace
 
 from gpt1.cli.loading import add_model_arguments, load_model
+from gpt1.data.sources import utf8_lines
 from gpt1.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -89,13 +90,14 @@ def _text(args: Namespace) -> str:
     if (args.text is None) == (args.file is None):
         raise ConfigError("give either a text or --file, not both and not neither")
     if "-" in (args.text, args.file):
-        return sys.stdin.read()
+        return "".join(utf8_lines(sys.stdin.buffer, "standard input"))
     if args.file is None:
         return str(args.text)
     try:
-        return Path(args.file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"--file {args.file} is not a readable UTF-8 text file: {error}") from error
+        with Path(args.file).open("rb") as stream:
+            return "".join(utf8_lines(stream, args.file))
+    except OSError as error:
+        raise DataError(f"cannot read {args.file}: {error.strerror}; check the path") from error
 
 
 def _attention(

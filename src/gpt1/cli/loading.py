@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
+from gpt1.config import MODES
+
 if TYPE_CHECKING:
     from gpt1.language_model import LanguageModel
     from gpt1.tokenizer import Tokenizer
-
-MODES = ("original", "bert")
 
 
 def add_model_arguments(parser: ArgumentParser) -> None:

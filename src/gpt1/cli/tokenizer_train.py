@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jsonargparse import ArgumentParser, Namespace
 
-from gpt1.cli.loading import MODES
+from gpt1.config import MODES
 
 EXAMPLES = """\
 gpt1 tokenizer train books/ --out my-tokenizer --vocab-size 8192

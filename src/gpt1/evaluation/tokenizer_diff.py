@@ -9,11 +9,12 @@ from functools import lru_cache
 from itertools import pairwise, tee
 from typing import Any, TypeAlias
 
+from gpt1.config import MODES
 from gpt1.errors import DataError
 from gpt1.evaluation.scoring import Perplexity, perplexity
 from gpt1.model import GPT
 from gpt1.text.detokenize import END_OF_WORD
-from gpt1.tokenizer import MODES, Encoding, Tokenizer
+from gpt1.tokenizer import Encoding, Tokenizer
 
 MOST_WORDS = 200_000
 """Different words that are counted; with more, the rarer half is forgotten."""
