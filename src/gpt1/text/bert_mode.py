@@ -17,7 +17,7 @@ from itertools import compress
 import numpy as np
 from tokenizers import Tokenizer
 
-from gpt1.text.word_cache import IdsAndSizes, Places, WordCache, encode_words, word_model
+from gpt1.text.word_cache import IdsAndSizes, Places, Split, WordCache, encode_words, word_model
 
 CACHE_UP_TO_CORES = 8
 """With more cores, the Rust pipeline on all of them overtakes looking up words on one."""
@@ -97,8 +97,9 @@ class BertMode:
         text_ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)) + 1)
         return self._cache.encode(data, starts, ends, text_ends)
 
-    def _split(self, words: list[bytes]) -> IdsAndSizes:
-        return encode_words(self._words, [word.decode() for word in words])
+    def _split(self, words: list[bytes]) -> Split:
+        ids, sizes = encode_words(self._words, [word.decode() for word in words])
+        return Split(ids, sizes, np.zeros(len(words), np.bool_))
 
 
 def _word_bounds(data: bytes) -> tuple[Places, Places]:

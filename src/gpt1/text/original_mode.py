@@ -18,7 +18,7 @@ from gpt1.pretokenize import depends_on_neighbours, split_line, standardize
 from gpt1.text.alignment import Span, align
 from gpt1.text.english_rules import SEPARATORS, special_cases
 from gpt1.text.repair import repair
-from gpt1.text.word_cache import IdsAndSizes, Places, WordCache, word_model
+from gpt1.text.word_cache import IdsAndSizes, Places, Split, WordCache, word_model
 
 NEWLINE = "\n"
 """The word that any whitespace with a newline in it becomes."""
@@ -64,7 +64,7 @@ class OriginalMode:
     def __init__(self, model: models.BPE) -> None:
         self._model = model
         self._words = word_model(model)
-        self._cache = WordCache(self._split, _is_social)
+        self._cache = WordCache(self._split)
         self._known: dict[str, list[int]] = {}
         self._known_ids = 0
 
@@ -97,24 +97,27 @@ class OriginalMode:
         encoding = self._words.encode(" ".join(words))
         return encoding.ids, [(spans[i][0], spans[j - 1][1]) for i, j in encoding.offsets]
 
-    def _split(self, chunks: list[bytes]) -> IdsAndSizes:
-        words = [split_chunk(chunk) for chunk in chunks]
-        lower = [word.lower() for word in chain.from_iterable(words)]
-        ids = self._look_up(lower)
+    def _split(self, chunks: list[bytes]) -> Split:
+        lines = _TEXT_END.encode().join(chunks).decode().split(_TEXT_END)
+        split = list(map(split_chunk, lines))
+        words = [word.lower() for found, _ in split for word in found]
+        ids = self._look_up(words)
         sizes = np.fromiter(map(len, ids), np.int64, len(ids))
-        counts = np.fromiter(map(len, words), np.int64, len(words))
+        counts = np.fromiter((len(found) for found, _ in split), np.int64, len(split))
         flat = np.fromiter(chain.from_iterable(ids), np.int32, int(sizes.sum()))
-        return flat, np.add.reduceat(sizes, np.cumsum(counts) - counts)
+        social = np.fromiter((is_social for _, is_social in split), np.bool_, len(split))
+        return Split(flat, np.add.reduceat(sizes, np.cumsum(counts) - counts), social)
 
     def _look_up(self, words: list[str]) -> list[list[int]]:
         """The ids of each word: ``dog``, ``Dog``, ``dog.`` and ``dog's`` share those of ``dog``."""
         if self._known_ids > MOST_KNOWN_IDS:
             self._known, self._known_ids = {}, 0
+        known, tokenize = self._known, self._model.tokenize
         for word in words:
-            if word not in self._known:
-                self._known[word] = [token.id for token in self._model.tokenize(word)]
-                self._known_ids += len(self._known[word])
-        return [self._known[word] for word in words]
+            if word not in known:
+                known[word] = [token.id for token in tokenize(word)]
+                self._known_ids += len(known[word])
+        return list(map(known.__getitem__, words))
 
 
 def standard_bytes(text: str) -> bytes:
@@ -143,19 +146,25 @@ def chunk_bounds(data: bytes) -> tuple[Places, Places]:
     return starts[is_first], ends[is_first]
 
 
-def split_chunk(chunk: bytes) -> list[str]:
-    """The words of a chunk, or of a line that the cache looks up as one."""
-    line = chunk.decode()
-    core, special = line.removesuffix("."), special_cases()
+def split_chunk(line: str) -> tuple[Sequence[str], bool]:
+    """The words of a chunk, or of a line that the cache looks up as one.
+
+    Returns:
+        The words, in the case they are written in, and whether they depend on other chunks.
+    """
+    special = special_cases()
     # Most chunks are plain words, with a full stop or without.
-    if core.isalpha() and core.isascii() and core not in special and line not in special:
-        if core is line:
-            return [line]
-        if core[-1].islower():
-            return [core, "."]
-    if line == NEWLINE:
-        return [line]
-    return split_line(line if _CHUNK.fullmatch(line) else standardize(line))
+    if line.isalpha() and line.isascii() and line not in special:
+        return (line,), False
+    core = line[:-1]
+    if line[-1] == "." and core.isalpha() and core.isascii() and core[-1].islower():
+        if core not in special and line not in special:
+            return (core, "."), False
+    elif line == NEWLINE:
+        return (line,), False
+    if not _CHUNK.fullmatch(line):
+        return split_line(standardize(line)), False
+    return split_line(line), depends_on_neighbours(line)
 
 
 def chunks_of(texts: Sequence[str]) -> list[bytes]:
@@ -163,13 +172,6 @@ def chunks_of(texts: Sequence[str]) -> list[bytes]:
     data = standard_bytes(_TEXT_END.join(texts))
     starts, ends = chunk_bounds(data)
     return [data[i:j] for i, j in zip(starts.tolist(), ends.tolist(), strict=True)]
-
-
-def _is_social(chunk: bytes) -> bool:
-    # Letters with one mark at most are one word or two; both as one would be a chunk of its own.
-    if chunk == NEWLINE.encode() or chunk[:-1].isalpha() or chunk[1:].isalpha():
-        return False
-    return depends_on_neighbours(chunk.decode())
 
 
 def _words_of(repaired: str) -> Iterator[tuple[str, list[Span]]]:

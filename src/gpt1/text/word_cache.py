@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import count
 from threading import Lock
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,21 @@ _MASKS = np.array(
 _FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64)
 
 
+class Split(NamedTuple):
+    """What several words consist of.
+
+    Attributes:
+        ids: Of all words, behind one another.
+        sizes: How many of them each word has.
+        social: Whether the ids of each word depend on other words of its line: that is then looked
+            up as one word.
+    """
+
+    ids: NDArray[np.int32]
+    sizes: NDArray[np.int64]
+    social: NDArray[np.bool_]
+
+
 class WordCache:
     """Ids of words by looking them up. Thread-safe.
 
@@ -47,18 +62,11 @@ class WordCache:
     numbers of the rest: words whose slot is another's, and words too long for a key.
 
     Args:
-        split: The ids of words that are new, none empty and none twice.
-        is_social: Whether a word's ids depend on other words of its line: that is then looked up as
-            one word. Default: no word is.
+        split: Splits words that are new, none empty and none twice.
     """
 
-    def __init__(
-        self,
-        split: Callable[[list[bytes]], IdsAndSizes],
-        is_social: Callable[[bytes], bool] = lambda _: False,
-    ) -> None:
+    def __init__(self, split: Callable[[list[bytes]], Split]) -> None:
         self._split = split
-        self._is_social = is_social
         self._lock = Lock()
         self._forget()
 
@@ -139,11 +147,11 @@ class WordCache:
         return list(map(self._numbers.__getitem__, words))
 
     def _learn(self, words: list[bytes]) -> None:
-        new_ids, new_sizes = self._split(words)
+        new_ids, new_sizes, new_social = self._split(words)
         new_keys = np.array(words, f"S{_LONGEST}").view("<u8").reshape(-1, 2).T
         first = len(self._sizes)
         keys = np.append(self._keys, new_keys, axis=1)
-        social = np.append(self._social, np.fromiter(map(self._is_social, words), np.bool_))
+        social = np.append(self._social, new_social)
         ids = np.append(self._ids, new_ids)
         sizes = np.append(self._sizes, new_sizes)
         firsts = np.cumsum(sizes) - sizes

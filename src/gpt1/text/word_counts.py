@@ -59,7 +59,7 @@ def count_original_words(texts: Iterable[str]) -> dict[str, int]:
     chunks = _sum(Counter(chunks_of(block)) for block in _blocks(texts))
     words: Counter[str] = Counter()
     for chunk, count in chunks.items():
-        for word in split_chunk(chunk):
+        for word in split_chunk(chunk.decode())[0]:
             words[word.lower()] += count
     del words[NEWLINE]
     return _checked(words)
