@@ -8,8 +8,8 @@ ids of a chunk depend on little else: chunks are looked up, and only new ones go
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from tokenizers import models
@@ -28,6 +28,7 @@ MOST_KNOWN_IDS = 1_000_000
 
 _STANDARD = {"\u2014": "-", "\u2013": "-", "\u2015": "-", "\u2026": "...", "\u00b4": "'"}
 _WIDE_SPACES = [chr(code) for code in range(128, 0x3001) if chr(code).isspace()]
+_ID_BYTES = array("i").itemsize
 _TEXT_END = "\0"  # repaired text holds none
 _SPACE, _NEWLINE, _MARK, _OTHER = 0, 1, 2, 255
 
@@ -65,8 +66,8 @@ class OriginalMode:
         self._model = model
         self._words = word_model(model)
         self._cache = WordCache(self._split)
-        self._known: dict[str, list[int]] = {}
-        self._known_ids = 0
+        self._known: dict[str, bytes] = {}
+        self._known_bytes = 0
 
     @staticmethod
     def repair(text: str) -> str:
@@ -98,26 +99,38 @@ class OriginalMode:
         return encoding.ids, [(spans[i][0], spans[j - 1][1]) for i, j in encoding.offsets]
 
     def _split(self, chunks: list[bytes]) -> Split:
-        lines = _TEXT_END.encode().join(chunks).decode().split(_TEXT_END)
-        split = list(map(split_chunk, lines))
-        words = [word.lower() for found, _ in split for word in found]
-        ids = self._look_up(words)
-        sizes = np.fromiter(map(len, ids), np.int64, len(ids))
-        counts = np.fromiter((len(found) for found, _ in split), np.int64, len(split))
-        flat = np.fromiter(chain.from_iterable(ids), np.int32, int(sizes.sum()))
-        social = np.fromiter((is_social for _, is_social in split), np.bool_, len(split))
-        return Split(flat, np.add.reduceat(sizes, np.cumsum(counts) - counts), social)
+        # Many small lists or tuples would keep Python's garbage collector busy.
+        words: list[str] = []
+        counts: list[int] = []
+        social = np.zeros(len(chunks), np.bool_)
+        special = special_cases()
+        for number, line in enumerate(_TEXT_END.encode().join(chunks).decode().split(_TEXT_END)):
+            if line.isalpha() and line.isascii() and line not in special:
+                words.append(line)
+                counts.append(1)
+            else:
+                found, social[number] = split_chunk(line)
+                words += found
+                counts.append(len(found))
+        ids = self._look_up(map(str.lower, words))
+        sizes = np.fromiter(map(len, ids), np.int64, len(ids)) // _ID_BYTES
+        firsts = np.cumsum([0, *counts[:-1]])
+        flat = np.frombuffer(b"".join(ids), np.int32)
+        return Split(flat, np.add.reduceat(sizes, firsts), social)
 
-    def _look_up(self, words: list[str]) -> list[list[int]]:
+    def _look_up(self, words: Iterable[str]) -> list[bytes]:
         """The ids of each word: ``dog``, ``Dog``, ``dog.`` and ``dog's`` share those of ``dog``."""
-        if self._known_ids > MOST_KNOWN_IDS:
-            self._known, self._known_ids = {}, 0
+        if self._known_bytes > MOST_KNOWN_IDS * _ID_BYTES:
+            self._known, self._known_bytes = {}, 0
         known, tokenize = self._known, self._model.tokenize
+        found = []
         for word in words:
-            if word not in known:
-                known[word] = [token.id for token in tokenize(word)]
-                self._known_ids += len(known[word])
-        return list(map(known.__getitem__, words))
+            ids = known.get(word)
+            if ids is None:
+                ids = known[word] = array("i", [token.id for token in tokenize(word)]).tobytes()
+                self._known_bytes += len(ids)
+            found.append(ids)
+        return found
 
 
 def standard_bytes(text: str) -> bytes:
@@ -153,9 +166,7 @@ def split_chunk(line: str) -> tuple[Sequence[str], bool]:
         The words, in the case they are written in, and whether they depend on other chunks.
     """
     special = special_cases()
-    # Most chunks are plain words, with a full stop or without.
-    if line.isalpha() and line.isascii() and line not in special:
-        return (line,), False
+    # Most chunks are plain words, many with a full stop.
     core = line[:-1]
     if line[-1] == "." and core.isalpha() and core.isascii() and core[-1].islower():
         if core not in special and line not in special:
