@@ -1,0 +1,1 @@
+"""Labelled tasks: examples in the paper's layouts, its twelve tasks, and how they are scored."""
