@@ -149,7 +149,7 @@ def test_all_tensors_that_do_not_fit_are_listed(folder: Path) -> None:
         folder,
         h__0__ln_1__bias=None,
         h__1__mlp__c_fc__weight=torch.zeros(3, 4),
-        score__weight=torch.zeros(2),
+        other__weight=torch.zeros(2),
         h__1__ln_2__bias=torch.zeros(16, dtype=torch.int64),
     )
     with pytest.raises(CheckpointError) as caught:
@@ -158,7 +158,7 @@ def test_all_tensors_that_do_not_fit_are_listed(folder: Path) -> None:
         f"the weights in {folder} do not fit its configuration:",
         "  h.0.ln_1.bias: expected (16,), found none",
         "  h.1.mlp.c_fc.weight: expected (16, 64), found (3, 4)",
-        "  score.weight: expected no such tensor, found (2,)",
+        "  other.weight: expected no such tensor, found (2,)",
         "  h.1.ln_2.bias: holds torch.int64, not floating-point numbers",
     ]
 

@@ -29,6 +29,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 # Buffers that older versions of transformers stored: the causal mask and 0, 1, 2, ...
 _CONSTANT = re.compile(r"h\.\d+\.attn\.bias|position_ids")
+HEADS = ("score.weight", "multiple_choice_head.summary.weight", "multiple_choice_head.summary.bias")
+"""What a task model has beside its language model, see `gpt1.task_checkpoint`."""
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -60,7 +62,7 @@ def load_model(
         config = openai_shards.infer_config(tensors)
     else:
         config = hf_config.read_config(folder / CONFIG)
-        tensors = _read_tensors(folder)
+        tensors = _language_model_tensors(folder)
     model = build_model(config, tensors, folder)
     if dtype is None:
         _check_one_dtype(tensors, folder)
@@ -149,22 +151,43 @@ def save_model(
         ConfigError: If the folder holds something that is not a checkpoint.
         CheckpointError: If the tokenizer has ids the model does not know, or writing fails.
     """
+    texts = {
+        **(files or {}),
+        CONFIG: hf_config.config_text(model, tokenizer),
+        "generation_config.json": hf_config.generation_text(tokenizer),
+    }
+    write_folder(folder, model.state_dict(), tokenizer, texts)
+
+
+def write_folder(
+    folder: str | Path,
+    tensors: Mapping[str, Tensor],
+    tokenizer: Tokenizer,
+    texts: Mapping[str, str],
+) -> None:
+    """Write a checkpoint folder: weights, a tokenizer and text files, all or nothing.
+
+    Args:
+        folder: New, empty, or a checkpoint to replace; other files in it stay.
+        tensors: Among them the token table, by a name that ends with ``tokens_embed.weight``.
+        tokenizer: Written beside them.
+        texts: Names of files to their content.
+
+    Raises:
+        ConfigError: If the folder holds something that is not a checkpoint.
+        CheckpointError: If the tokenizer has ids the model does not know, or writing fails.
+    """
     check_destination(folder)
-    rows = model.config.vocab_size
+    rows = next(len(t) for name, t in tensors.items() if name.endswith("tokens_embed.weight"))
     if tokenizer.vocab_size > rows:
         raise CheckpointError(
             f"the tokenizer has {tokenizer.vocab_size} tokens but the model only {rows}; "
             "call model.grow_vocabulary, or save the tokenizer the model was trained with"
         )
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     size_bytes = sum(tensor.nbytes for tensor in tensors.values())
     with atomic_folder(folder, size_bytes=size_bytes) as temporary:
         tokenizer.save(temporary)
-        texts = {
-            **(files or {}),
-            CONFIG: hf_config.config_text(model, tokenizer),
-            "generation_config.json": hf_config.generation_text(tokenizer),
-        }
         for name, text in texts.items():
             (temporary / name).write_text(text, encoding="utf-8")
         save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
@@ -197,8 +220,26 @@ def locate(model: str | Path, *, revision: str | None = None) -> Path:
     raise CheckpointError(_not_found(name, folder))
 
 
-def _read_tensors(folder: Path) -> dict[str, Tensor]:
+def _language_model_tensors(folder: Path) -> dict[str, Tensor]:
     """Memory-map the weights under our names; without constants and the tied output layer."""
+    tensors = read_tensors(folder)
+    for name in HEADS:
+        tensors.pop(name, None)
+    output, table = tensors.pop("lm_head.weight", None), tensors.get("tokens_embed.weight")
+    if output is not None and table is not None and not torch.equal(output, table):
+        raise CheckpointError(
+            f"{folder}: lm_head.weight differs from tokens_embed.weight; GPT-1's output layer is "
+            "its token table, so an untied model cannot be loaded"
+        )
+    return {name: tensor for name, tensor in tensors.items() if not _CONSTANT.fullmatch(name)}
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """Memory-map all weights of a folder, without the prefix ``transformer.``.
+
+    Raises:
+        CheckpointError: If there are none, or a file is damaged.
+    """
     tensors: dict[str, Tensor] = {}
     for file in _weight_files(folder):
         try:
@@ -210,13 +251,7 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
                 f"{file} is missing, cut short or not a safetensors file ({error}); "
                 "fetch or save it again"
             ) from error
-    output, table = tensors.pop("lm_head.weight", None), tensors.get("tokens_embed.weight")
-    if output is not None and table is not None and not torch.equal(output, table):
-        raise CheckpointError(
-            f"{folder}: lm_head.weight differs from tokens_embed.weight; GPT-1's output layer is "
-            "its token table, so an untied model cannot be loaded"
-        )
-    return {name: tensor for name, tensor in tensors.items() if not _CONSTANT.fullmatch(name)}
+    return tensors
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -442,3 +442,81 @@ class PrepareConfig:
         problems = _out_of_range(self, 0, 0.5, "valid_fraction")
         problems += _out_of_range(self, 2, 2**16, "vocab_size")
         _raise_all(problems)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """What the outputs of a task model mean; stored with its weights."""
+
+    layout: Literal["text", "pair", "similarity", "choice"]
+    """How an example becomes sequences, see `gpt1.tasks.example`."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes, in the order of the outputs; none for values and choices."""
+    label_mean: float = 0.0
+    """Mean of the values of the training data: an output of 0 stands for it."""
+    label_std: float = 1.0
+    """Their standard deviation, which an output of 1 stands for."""
+    clf_pdrop: float = 0.1
+    """Dropout on the vector the head reads."""
+    task: str = ""
+    """Name of the task."""
+
+    def __post_init__(self) -> None:
+        """Refuse heads that cannot be."""
+        problems = _out_of_range(self, 0, 1, "clf_pdrop")
+        if len(self.classes) == 1:
+            problems.append(
+                f"classes is {self.classes} but there must be two or more to choose from"
+            )
+        if not self.label_std > 0:
+            problems.append(f"label_std is {self.label_std!r} but must be more than 0")
+        _raise_all(problems)
+
+    @property
+    def kind(self) -> Literal["class", "value", "choice"]:
+        """What is predicted."""
+        if self.layout == "choice":
+            return "choice"
+        return "class" if self.classes else "value"
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of the linear layer: one a class; one for a value, or for each option."""
+        return len(self.classes) or 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """How a model is fine-tuned on labelled examples (GPT-1 sections 3.2 and 3.3)."""
+
+    lm_coef: float = 0.5
+    """Weight of the language-model loss beside that of the task; 0 leaves it out."""
+    transfer_layers: int | None = None
+    """Keep the embeddings and the first so many blocks of the model and draw the rest anew; -1
+    draws everything anew. Default: keep all."""
+    class_weights: Literal["balanced"] | None = None
+    """"balanced": every class counts the same in the loss, however many examples it has."""
+    clf_pdrop: float = 0.1
+    """Dropout before the head."""
+    max_train: int | None = None
+    """Use only so many training examples, drawn by the seed."""
+    max_valid: int | None = None
+    """Use only so many validation examples, likewise."""
+    valid_fraction: float = 0.1
+    """Share of the training examples held out, where the data has no validation examples."""
+    tokenizer_mode: TokenizerMode | None = None
+    """How text is split. Default: as stored with the model; saved with the new one."""
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, all problems in one message."""
+        inf = float("inf")
+        problems = _out_of_range(self, 0, inf, "lm_coef")
+        problems += _out_of_range(self, -1, inf, "transfer_layers")
+        problems += _out_of_range(self, 0, 1, "clf_pdrop")
+        problems += _out_of_range(self, 1, inf, "max_train", "max_valid")
+        problems += _out_of_range(self, 0, 0.9, "valid_fraction")
+        if self.class_weights not in (None, "balanced"):
+            problems.append(
+                f"class_weights is {self.class_weights!r} but must be 'balanced' or None"
+            )
+        _raise_all(problems)

@@ -366,7 +366,8 @@ class GPT(nn.Module):
         """
         hidden: list[Tensor] = []
         attentions: list[Tensor] = []
-        for x, weights in self._layers(input_ids, segment_ids, cache, output_attentions):
+        positions, mask = self._positions_and_mask(input_ids, segment_ids, cache)
+        for x, weights in self._layers(input_ids, positions, mask, cache, output_attentions):
             if output_hidden_states:
                 hidden.append(x)
             if weights is not None:
@@ -381,21 +382,39 @@ class GPT(nn.Module):
             attentions=tuple(attentions) if output_attentions else None,
         )
 
-    def hidden(self, input_ids: Tensor) -> Tensor:
-        """Output of the last block, ``(B, T, D)``, for ids ``(B, T)``: what `lm_head` scores."""
-        for x, _ in self._layers(input_ids, None, None, False):
+    def hidden(
+        self, input_ids: Tensor, *, positions: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Output of the last block: what `lm_head` scores.
+
+        Args:
+            input_ids: ``(B, T)``, int64.
+            positions: ``(B, T)``, int64, each below ``n_positions``, in place of 0 to T - 1; T may
+                then be larger than ``n_positions``.
+            mask: ``(B or 1, 1, T, T)``, True where a query may see a key; None: each token sees
+                all before it.
+
+        Returns:
+            ``(B, T, D)``.
+
+        Raises:
+            ValueError: If the sequence is longer than ``n_positions`` and has no positions.
+        """
+        if positions is None:
+            positions, _ = self._positions_and_mask(input_ids, None, None)
+        for x, _ in self._layers(input_ids, positions, mask, None, False):
             states = x
         return states
 
     def _layers(
         self,
         input_ids: Tensor,
-        segment_ids: Tensor | None,
+        positions: Tensor,
+        mask: Tensor | None,
         cache: KVCache | None,
         need_weights: bool,
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """The embeddings ``(B, T, D)``, then each block's output and its attention weights."""
-        positions, mask = self._positions_and_mask(input_ids, segment_ids, cache)
         x = self.drop(self.tokens_embed(input_ids) + self.positions_embed(positions))
         yield x, None
         for layer, block in enumerate(self.h):

@@ -104,20 +104,6 @@ def test_packed_rows_are_read_by_number() -> None:
 
 
 @pytest.mark.parametrize("segmented", [False, True])
-def test_a_part_of_a_batch_holds_the_same_rows_of_every_field(segmented: bool) -> None:
-    ids = torch.arange(12).view(4, 3)
-    batch = Batch(ids, ids + 100, ids + 200 if segmented else None)
-    part = batch.rows(1, 3)
-    assert part.input_ids.tolist() == ids[1:3].tolist()
-    assert part.labels.tolist() == (ids[1:3] + 100).tolist()
-    if segmented:
-        assert part.segment_ids is not None
-        assert part.segment_ids.tolist() == (ids[1:3] + 200).tolist()
-    else:
-        assert part.segment_ids is None
-
-
-@pytest.mark.parametrize("segmented", [False, True])
 def test_a_whole_batch_moves_to_a_device(segmented: bool) -> None:
     ids = torch.zeros(2, 3, dtype=torch.long)
     moved = Batch(ids, ids, ids if segmented else None).to(torch.device("meta"))

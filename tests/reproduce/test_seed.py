@@ -129,10 +129,10 @@ class Interrupting(LogWatcher):
     def __init__(self, training: int) -> None:
         self.left = training
 
-    def start(self, step: int, total_steps: int) -> None:
+    def start(self, step: int, total_steps: int, unit: str) -> None:
         self.left -= 1
 
-    def update(self, step: int, loss: float, tokens_per_s: float) -> None:
+    def update(self, step: int, loss: float, rate: float) -> None:
         if self.left == 0 and step == 2:
             signal.raise_signal(signal.SIGINT)
 

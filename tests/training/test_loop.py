@@ -38,10 +38,10 @@ class Recorder:
     def advance(self, doing: str, done: int, total: int) -> None:
         self.calls.append(("advance", doing, done, total))
 
-    def start(self, step: int, total_steps: int) -> None:
+    def start(self, step: int, total_steps: int, unit: str) -> None:
         self.calls.append(("start", step, total_steps))
 
-    def update(self, step: int, loss: float, tokens_per_s: float) -> None:
+    def update(self, step: int, loss: float, rate: float) -> None:
         self.calls.append(("update", step))
         if self.at in (step, None) and self.act:
             self.act()
@@ -237,7 +237,8 @@ def test_a_line_of_metrics_says_how_the_update_went(start: Start) -> None:
     assert [row["step"] for row in run.metrics] == [1, 2, 3, 4]
     assert [row["lr"] for row in run.metrics] == pytest.approx([0.01, 0.0075, 0.005, 0.0025])
     tokens = [row["tokens"] for row in run.metrics]
-    counts = [LanguageModeling().count(run.trainer._batch(step)) for step in (1, 2, 3, 4)]
+    batches = [run.trainer.job.train.rows(run.trainer._indices(step)) for step in (1, 2, 3, 4)]
+    counts = [LanguageModeling().count(batch) for batch in batches]
     assert tokens == np.cumsum(counts).tolist()
     assert all(row["grad_norm"] > 0 and row["tokens_per_s"] > 0 for row in run.metrics)
 

@@ -176,6 +176,8 @@ def test_muon_is_its_published_algorithm_with_three_squares_of_the_fused_project
 class SumOfProducts:
     """Mean over the rows of a batch of ``id x <G, weights>``: its gradient is mean id times G."""
 
+    unit = "rows"
+
     def __init__(self, model: GPT) -> None:
         self.g = gradients(model, step=0)
 
@@ -218,7 +220,8 @@ def test_a_run_clips_the_global_norm_and_follows_the_schedule(
     norm = np.sqrt(sum((array**2).sum() for array in g.values()))
     job = Job(train=Scales(), valid=None, objective=objective, out=tmp_path, keep=lambda: None)
     trainer = Trainer(model, config, job)
-    scales = [int(trainer._batch(step).input_ids) for step in range(1, 7)]
+    rows = trainer.job.train.rows
+    scales = [int(rows(trainer._indices(step)).input_ids) for step in range(1, 7)]
     trainer.fit()
 
     oracles = {name: AdamWOracle(optimizer) for name in g}

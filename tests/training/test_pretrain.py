@@ -37,7 +37,7 @@ class Interrupting(LogWatcher):
         if doing == self.doing:
             raise KeyboardInterrupt
 
-    def update(self, step: int, loss: float, tokens_per_s: float) -> None:
+    def update(self, step: int, loss: float, rate: float) -> None:
         if step == self.at:
             signal.raise_signal(signal.SIGINT)
 

@@ -124,7 +124,7 @@ class Interrupting(LogWatcher):
     def __init__(self, at: int) -> None:
         self.at = at
 
-    def update(self, step: int, loss: float, tokens_per_s: float) -> None:
+    def update(self, step: int, loss: float, rate: float) -> None:
         if step == self.at:
             signal.raise_signal(signal.SIGINT)
 

@@ -54,7 +54,7 @@ def test_the_log_watcher_passes_everything_on_to_the_log(caplog: pytest.LogCaptu
     caplog.set_level("DEBUG", logger="gpt1")
     watcher = LogWatcher()
     watcher.advance("counting", 5, 0)
-    watcher.start(3, 10)
+    watcher.start(3, 10, "tokens")
     watcher.update(4, 1.25, 2000.4)
     watcher.note("validation loss 1.2")
     watcher.stop()

@@ -62,7 +62,7 @@ class TrainingProgress:
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
-            TextColumn("loss {task.fields[loss]} · {task.fields[rate]} tokens/s"),
+            TextColumn("loss {task.fields[loss]} · {task.fields[rate]} {task.fields[unit]}/s"),
             TimeElapsedColumn(),
             TextColumn("ETA"),
             TimeRemainingColumn(),
@@ -73,32 +73,33 @@ class TrainingProgress:
         self.task = TaskID(0)
         self.total_steps = 0
         self.first_step = 0
+        self.unit = ""
         self.began = self.told = 0.0
 
     def advance(self, doing: str, done: int, total: int) -> None:
         """Count the texts of a pass over the data."""
         self.counting.advance(doing, done, total)
 
-    def start(self, step: int, total_steps: int) -> None:
+    def start(self, step: int, total_steps: int, unit: str) -> None:
         """Show the bar."""
         self.counting.stop()
         self.task = self.progress.add_task(
-            "training", total=total_steps, completed=step, loss="-", rate="-"
+            "training", total=total_steps, completed=step, loss="-", rate="-", unit=unit
         )
-        self.first_step, self.total_steps = step, total_steps
+        self.first_step, self.total_steps, self.unit = step, total_steps, unit
         self.began = self.told = time.monotonic()
         self.progress.start()
 
-    def update(self, step: int, loss: float, tokens_per_s: float) -> None:
+    def update(self, step: int, loss: float, rate: float) -> None:
         """Move the bar, or, without a terminal, write a line now and then."""
-        rate = f"{tokens_per_s:,.0f}"
-        self.progress.update(self.task, completed=step, loss=f"{loss:.3f}", rate=rate)
+        shown = f"{rate:,.0f}"
+        self.progress.update(self.task, completed=step, loss=f"{loss:.3f}", rate=shown)
         now = time.monotonic()
         if not console.is_terminal and now - self.told >= PLAIN_INTERVAL_S:
             self.told = now
             left = (now - self.began) / (step - self.first_step) * (self.total_steps - step)
             say(
-                f"step {step}/{self.total_steps}  loss {loss:.3f}  {rate} tokens/s  "
+                f"step {step}/{self.total_steps}  loss {loss:.3f}  {shown} {self.unit}/s  "
                 f"ETA {left / 60:.1f} min"
             )
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -28,11 +28,6 @@ class Batch(NamedTuple):
     labels: Tensor
     segment_ids: Tensor | None
 
-    def rows(self, start: int, stop: int) -> Batch:
-        """The part of the batch with these rows."""
-        segments = None if self.segment_ids is None else self.segment_ids[start:stop]
-        return Batch(self.input_ids[start:stop], self.labels[start:stop], segments)
-
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
         segments = None if self.segment_ids is None else self.segment_ids.to(device)
@@ -45,8 +40,8 @@ class BatchSource(Protocol):
     def __len__(self) -> int:
         """Sequences of one epoch."""
 
-    def rows(self, indices: NDArray[np.int64]) -> Batch:
-        """The sequences with these numbers."""
+    def rows(self, indices: NDArray[np.int64]) -> Any:
+        """The sequences with these numbers, as the objective of the run wants them."""
 
 
 class PackedRows:
@@ -115,7 +110,23 @@ def steps_per_epoch(sequences: int, batch_size: int) -> int:
     return -(-sequences // batch_size)
 
 
-def batch_indices(sequences: int, batch_size: int, step: int, seed: int) -> NDArray[np.int64]:
+Order: TypeAlias = Callable[[int, int, int, int], NDArray[np.int64]]
+"""All numbers below a count once: a function of (count, batch size, epoch, seed)."""
+
+
+def random_order(sequences: int, batch_size: int, epoch: int, seed: int) -> NDArray[np.int64]:
+    """An `Order` that does not look at the sequences."""
+    return _permutation(sequences, epoch, seed)
+
+
+@lru_cache(maxsize=2)
+def _permutation(sequences: int, epoch: int, seed: int) -> NDArray[np.int64]:
+    return np.random.default_rng((seed, epoch)).permutation(sequences)
+
+
+def batch_indices(
+    sequences: int, batch_size: int, step: int, seed: int, order: Order = random_order
+) -> NDArray[np.int64]:
     """Numbers of the sequences of one update.
 
     Args:
@@ -123,15 +134,11 @@ def batch_indices(sequences: int, batch_size: int, step: int, seed: int) -> NDAr
         batch_size: Sequences of an update; the last of an epoch has what is left.
         step: Update, from 1.
         seed: Of the order; every epoch has another.
+        order: Puts the sequences of an epoch in order.
 
     Returns:
         ``(batch_size,)`` or fewer; over an epoch each number comes once.
     """
     epoch, place = divmod(step - 1, steps_per_epoch(sequences, batch_size))
-    order = _order(sequences, epoch, seed)
-    return order[place * batch_size : (place + 1) * batch_size]
-
-
-@lru_cache(maxsize=2)
-def _order(sequences: int, epoch: int, seed: int) -> NDArray[np.int64]:
-    return np.random.default_rng((seed, epoch)).permutation(sequences)
+    numbers = order(sequences, batch_size, epoch, seed)
+    return numbers[place * batch_size : (place + 1) * batch_size]

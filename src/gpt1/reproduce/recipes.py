@@ -112,7 +112,7 @@ def train_tutorial(task: Task, packing: TutorialPacking, limit: int) -> Outcome:
         limit=limit,
         seed=settings.seed,
     )
-    watch.start(0, planned)
+    watch.start(0, planned, "tokens")
     began = time.perf_counter()
     try:
         for update in islice(updates, planned):
@@ -241,13 +241,13 @@ class _Measuring:
         self.planned = 0
         self.advance, self.note, self.stop = task.watch.advance, task.watch.note, task.watch.stop
 
-    def start(self, step: int, total_steps: int) -> None:
+    def start(self, step: int, total_steps: int, unit: str) -> None:
         """Remember the length of the run."""
         self.planned = total_steps
-        self.task.watch.start(step, total_steps)
+        self.task.watch.start(step, total_steps, unit)
 
-    def update(self, step: int, loss: float, tokens_per_s: float) -> None:
+    def update(self, step: int, loss: float, rate: float) -> None:
         """Measure, where it is due."""
-        self.task.watch.update(step, loss, tokens_per_s)
+        self.task.watch.update(step, loss, rate)
         if is_due(step, self.planned):
             measure(self.model, self.task, self.curve, step)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
+from gpt1.task_model import TaskModel
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.loop import Trainer
 
 
-def model_card(trainer: Trainer, tokenizer: Tokenizer, origin: str) -> str:
+def model_card(trainer: Trainer, tokenizer: Tokenizer, name: str, origin: str) -> str:
     """Markdown that says what a model is, what it was trained on and how well it does.
 
     Args:
         trainer: After its run.
         tokenizer: Of the model.
+        name: Title of the card.
         origin: What the model was made from, one clause.
     """
     model, config, state = trainer.model.config, trainer.config, trainer.state
@@ -34,7 +38,47 @@ def model_card(trainer: Trainer, tokenizer: Tokenizer, origin: str) -> str:
         rows["validation loss"] = f"{state.best_loss:.4f} nats per token, at step {state.best_step}"
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     return (
-        f"# {trainer.job.out.name}\n\n{origin} with gpt1. A GPT-1 language model.\n\n"
+        f"# {name}\n\n{origin} with gpt1. A GPT-1 language model.\n\n"
+        f"| | |\n| --- | --- |\n{table}\n\n"
+        "Settings and versions are in `run.yaml`, the course of the run in `metrics.jsonl`.\n"
+    )
+
+
+def task_card(
+    name: str, model: TaskModel, result: Mapping[str, Any], settings: Mapping[str, Any]
+) -> str:
+    """Markdown that says what a task model tells apart, and how well.
+
+    Args:
+        name: Title of the card.
+        model: After its run.
+        result: What came of the run, as plain data.
+        settings: Of the run.
+    """
+    head = model.head
+    outputs = {
+        "class": f"one of {', '.join(head.classes)}",
+        "value": f"a value: output x {head.label_std:.6g} + {head.label_mean:.6g}",
+        "choice": "which of several options is right",
+    }
+    rows = {
+        "task": settings["task"],
+        "layout": f"{head.layout}, see GPT-1 figure 1",
+        "predicts": outputs[head.kind],
+        "fine-tuned from": settings["model"],
+        "examples": f"{result['train_examples']:,}, {settings['data']}",
+        "updates": f"{result['step']:,} of {settings['batch_size']} examples, best at "
+        f"{result['best_step']:,}",
+        "rate, lm_coef": f"{settings['lr']:g}, {settings['lm_coef']:g}",
+        "training time": f"{result['elapsed_s'] / 60:.1f} minutes",
+        **{
+            f"{metric} on {result['valid_examples']:,} validation examples": f"{value:.4f}"
+            for metric, value in result["metrics"].items()
+        },
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    return (
+        f"# {name}\n\nA GPT-1 fine-tuned on a labelled task with gpt1.\n\n"
         f"| | |\n| --- | --- |\n{table}\n\n"
         "Settings and versions are in `run.yaml`, the course of the run in `metrics.jsonl`.\n"
     )

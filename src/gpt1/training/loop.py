@@ -8,18 +8,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gpt1.config import TrainingConfig
-from gpt1.data.batches import Batch, BatchSource, batch_indices, steps_per_epoch
+from gpt1.data.batches import (
+    BatchSource,
+    Order,
+    batch_indices,
+    random_order,
+    steps_per_epoch,
+)
 from gpt1.errors import TrainingError
 from gpt1.model import GPT
+from gpt1.task_model import TaskModel
 from gpt1.training.interrupt import StopRequest, stop_on_interrupt
 from gpt1.training.objectives import Objective
 from gpt1.training.optimizer import build_optimizers
@@ -36,15 +44,21 @@ class Job:
         train: Training sequences.
         valid: Validation sequences, or None: then the last weights are kept, not the best.
         objective: What is minimised.
-        out: Folder of the run: metrics and state.
+        out: Folder of the run: metrics and state. None: nothing is written.
         keep: Called to write the model whenever its weights are the ones to keep.
+        order: In which the training sequences are read.
+        score: Computes figures on validation data in place of the loss over ``valid``. The first
+            decides which weights are kept: the higher, the better. One called ``valid_loss`` is
+            shown as that.
     """
 
     train: BatchSource
     valid: BatchSource | None
     objective: Objective
-    out: Path
+    out: Path | None
     keep: Callable[[], None]
+    order: Order = random_order
+    score: Callable[[], Mapping[str, float]] | None = None
 
 
 class Trainer:
@@ -60,7 +74,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: GPT,
+        model: GPT | TaskModel,
         config: TrainingConfig,
         job: Job,
         *,
@@ -77,10 +91,11 @@ class Trainer:
             model, config.optimizer, config.lr, matrix_dtype=self.dtype
         )
         self.state = LoopState()
-        self.state_folder = job.out / "state"
-        if resume:
+        self.state_folder = job.out / "state" if job.out else None
+        if resume and self.state_folder:
             self.state = load_state(self.state_folder, model, self.optimizers)
-        self.metrics = MetricsLog(job.out / "metrics.jsonl", self.state.step)
+        metrics = job.out / "metrics.jsonl" if job.out else None
+        self.metrics = MetricsLog(metrics, self.state.step)
         self.model.activation_checkpointing = config.activation_checkpointing
 
     def fit(self) -> bool:
@@ -92,7 +107,7 @@ class Trainer:
         Raises:
             TrainingError: At a loss or gradient that is not finite, before the update.
         """
-        self.watch.start(self.state.step, self.total_steps)
+        self.watch.start(self.state.step, self.total_steps, self.job.objective.unit)
         try:
             with stop_on_interrupt() as stop:
                 return self._run(stop)
@@ -102,16 +117,20 @@ class Trainer:
 
     def _run(self, stop: StopRequest) -> bool:
         if self.state.step == 0 and self.job.valid is not None:
-            self.state.first_loss = self._validate("before training")
+            self.state.first_loss = self._validate("before training")["valid_loss"]
         while not self._finished():
             self._step()
             if self._due(self.config.eval_every_steps):
                 self._evaluate()
             if self._due(self.config.save_every_steps) or self._finished() or stop.requested:
-                save_state(self.state_folder, self.model, self.optimizers, self.state)
+                self._save_state()
             if stop.requested:
                 break
         return self._finished()
+
+    def _save_state(self) -> None:
+        if self.state_folder:
+            save_state(self.state_folder, self.model, self.optimizers, self.state)
 
     def _finished(self) -> bool:
         patience = self.config.patience
@@ -134,7 +153,7 @@ class Trainer:
                 group["lr"] = group["peak_lr"] * lr_factor(
                     step, self.total_steps, self.config.schedule
                 )
-        loss, targets = self._backward(self._batch(step))
+        loss, targets = self._backward(self._indices(step))
         grad_norm = self._clip()
         if not math.isfinite(loss) or not math.isfinite(grad_norm):
             raise TrainingError(
@@ -146,19 +165,18 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
         self._record(step, loss, grad_norm, targets, time.perf_counter() - began)
 
-    def _batch(self, step: int) -> Batch:
-        sequences = len(self.job.train)
-        indices = batch_indices(sequences, self.config.batch_size, step, self.config.seed)
-        return self.job.train.rows(indices)
+    def _indices(self, step: int) -> NDArray[np.int64]:
+        sequences, config = len(self.job.train), self.config
+        return batch_indices(sequences, config.batch_size, step, config.seed, self.job.order)
 
-    def _backward(self, batch: Batch) -> tuple[float, int]:
+    def _backward(self, indices: NDArray[np.int64]) -> tuple[float, int]:
         """Mean loss of the batch and its number of targets; gradients of that mean are left behind.
 
         Each part of the batch weighs as much as it has targets, so the update does not depend on
         ``micro_batch_size``.
         """
-        size = self.config.micro_batch_size or len(batch.input_ids)
-        parts = [batch.rows(i, i + size) for i in range(0, len(batch.input_ids), size)]
+        size = self.config.micro_batch_size or len(indices)
+        parts = [self.job.train.rows(indices[i : i + size]) for i in range(0, len(indices), size)]
         counts = [self.job.objective.count(part) for part in parts]
         targets = max(1, sum(counts))
         total = torch.zeros((), device=self.model.device)
@@ -187,38 +205,44 @@ class Trainer:
         self.state.elapsed_s += seconds
         self.watch.update(step, loss, targets / seconds)
         if self._due(self.config.log_every_steps):
+            unit = self.job.objective.unit
             self.metrics.write(
                 step=step,
                 loss=loss,
                 lr=self.optimizers[-1].param_groups[0]["lr"],
                 grad_norm=grad_norm,
-                tokens=self.state.tokens,
-                tokens_per_s=round(targets / seconds, 1),
+                **{unit: self.state.tokens, f"{unit}_per_s": round(targets / seconds, 1)},
                 elapsed_s=round(self.state.elapsed_s, 3),
             )
 
     def _evaluate(self) -> None:
         """Validate, and keep the weights if they are the best (or, unjudged, the last)."""
         state = self.state
-        if self.job.valid is None:
+        if self.job.valid is None and self.job.score is None:
             if state.step >= self.total_steps:
                 self.job.keep()
             return
-        best = state.best_loss
-        loss = self._validate("" if best is None else f"best {best:.4f} at step {state.best_step}")
-        if best is None or loss < best:
-            state.best_loss, state.best_step, state.stale = loss, state.step, 0
+        best = state.best_figure
+        remark = "" if best is None else f"best {best:.4f} at step {state.best_step}"
+        figures = self._validate(remark)
+        figure = next(iter(figures.values()))
+        if best is None or (figure < best if self.job.score is None else figure > best):
+            state.best_figure, state.best_step, state.stale = figure, state.step, 0
+            state.best_loss = figures.get("valid_loss")
             self.job.keep()
         else:
             state.stale += 1
 
-    def _validate(self, remark: str) -> float:
-        """Validation loss, written down and told."""
-        loss = self.validation_loss()
-        self.metrics.write(step=self.state.step, valid_loss=loss)
+    def _validate(self, remark: str) -> Mapping[str, float]:
+        """Figures on the validation data, written down and told."""
+        score = self.job.score
+        figures = {"valid_loss": self.validation_loss()} if score is None else score()
+        self.metrics.write(step=self.state.step, **figures)
+        told = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in figures.items())
+        told = told.replace("valid loss", "validation loss")
         end = f" ({remark})" if remark else ""
-        self.watch.note(f"step {self.state.step}: validation loss {loss:.4f}{end}")
-        return loss
+        self.watch.note(f"step {self.state.step}: {told}{end}")
+        return figures
 
     @torch.no_grad()
     def validation_loss(self) -> float:

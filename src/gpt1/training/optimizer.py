@@ -14,13 +14,18 @@ from torch import Tensor
 
 from gpt1.config import OptimizerConfig
 from gpt1.model import GPT
+from gpt1.task_model import TaskModel
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic iteration that pushes all singular values towards 1."""
 
 
 def build_optimizers(
-    model: GPT, config: OptimizerConfig, lr: float, *, matrix_dtype: torch.dtype = torch.float32
+    model: GPT | TaskModel,
+    config: OptimizerConfig,
+    lr: float,
+    *,
+    matrix_dtype: torch.dtype = torch.float32,
 ) -> list[torch.optim.Optimizer]:
     """Optimizers that together own every parameter of the model once.
 

@@ -149,6 +149,7 @@ def complete_run(trainer: Trainer, tokenizer: Tokenizer, origin: str) -> RunResu
     """
     complete = trainer.fit()
     out, state = trainer.job.out, trainer.state
+    assert out is not None
     result = RunResult(
         out=out,
         complete=complete,
@@ -158,18 +159,27 @@ def complete_run(trainer: Trainer, tokenizer: Tokenizer, origin: str) -> RunResu
         first_loss=state.first_loss,
         best_loss=state.best_loss,
         best_step=state.best_step,
-        curve=_draw(out),
+        curve=drawn(draw_loss_curve, out),
     )
     if complete:
-        card = model_card(trainer, tokenizer, origin)
+        card = model_card(trainer, tokenizer, out.name, origin)
         (out / "README.md").write_text(card, encoding="utf-8")
     return result
 
 
-def _draw(out: Path) -> Path | None:
+def drawn(draw: Callable[[Path, Path, str], None], out: Path) -> Path | None:
+    """Draw the course of a run to ``loss.png``, where matplotlib is installed.
+
+    Args:
+        draw: Gets the metrics, the picture to write and its title.
+        out: Folder of the run.
+
+    Returns:
+        The picture, or None, which is said in the log.
+    """
     curve = out / "loss.png"
     try:
-        draw_loss_curve(out / "metrics.jsonl", curve, out.name)
+        draw(out / "metrics.jsonl", curve, out.name)
     except MissingExtraError as error:
         log.warning("%s", error)
         return None

@@ -16,11 +16,10 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from gpt1.atomic import atomic_folder, write_text_atomic
 from gpt1.errors import CheckpointError
-from gpt1.model import GPT
 
 
 @dataclass
@@ -33,6 +32,7 @@ class LoopState:
         elapsed_s: Seconds spent training.
         first_loss: Validation loss before the first update, nats, or None without validation.
         best_loss: Lowest validation loss since, nats, or None before the first.
+        best_figure: What the kept weights were chosen by: that loss, or a metric of the task.
         best_step: Where it was.
         stale: Validations in a row without a better loss.
     """
@@ -42,12 +42,13 @@ class LoopState:
     elapsed_s: float = 0.0
     first_loss: float | None = None
     best_loss: float | None = None
+    best_figure: float | None = None
     best_step: int = 0
     stale: int = 0
 
 
 def save_state(
-    folder: Path, model: GPT, optimizers: Sequence[torch.optim.Optimizer], state: LoopState
+    folder: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], state: LoopState
 ) -> None:
     """Write everything needed to go on as if the run had never stopped.
 
@@ -69,7 +70,9 @@ def save_state(
             shutil.rmtree(old)
 
 
-def load_state(folder: Path, model: GPT, optimizers: Sequence[torch.optim.Optimizer]) -> LoopState:
+def load_state(
+    folder: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
+) -> LoopState:
     """Put a saved state back.
 
     Args:

@@ -15,17 +15,21 @@ class MetricsLog:
     """``metrics.jsonl``: one JSON object a line, each with its step.
 
     Args:
-        path: Of the file.
+        path: Of the file; None: nothing is written.
         step: Lines after this step are dropped: a run that resumes there writes them again.
     """
 
-    def __init__(self, path: Path, step: int) -> None:
+    def __init__(self, path: Path | None, step: int) -> None:
         self.path = path
+        if path is None:
+            return
         kept = [row for row in read_metrics(path) if row["step"] <= step] if step else []
         path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
 
     def write(self, **metrics: Any) -> None:
         """Append one line."""
+        if self.path is None:
+            return
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(metrics) + "\n")
 
@@ -49,11 +53,11 @@ class Watcher(Protocol):
     def advance(self, doing: str, done: int, total: int) -> None:
         """The data is being prepared: so many texts of so many are done (0: not known)."""
 
-    def start(self, step: int, total_steps: int) -> None:
-        """The run begins after ``step`` of ``total_steps`` updates."""
+    def start(self, step: int, total_steps: int, unit: str) -> None:
+        """The run begins after ``step`` of ``total_steps`` updates; it counts in ``unit``."""
 
-    def update(self, step: int, loss: float, tokens_per_s: float) -> None:
-        """One update was done."""
+    def update(self, step: int, loss: float, rate: float) -> None:
+        """One update was done, at a rate of so many units a second."""
 
     def note(self, message: str) -> None:
         """Something worth a line happened."""
@@ -65,17 +69,20 @@ class Watcher(Protocol):
 class LogWatcher:
     """Writes to the log."""
 
+    unit = "targets"
+
     def advance(self, doing: str, done: int, total: int) -> None:
         """Say how many texts a pass over the data has done, for those who debug."""
         log.debug("%s: text %d of %s", doing, done, total or "?")
 
-    def start(self, step: int, total_steps: int) -> None:
+    def start(self, step: int, total_steps: int, unit: str) -> None:
         """Say where the run begins."""
+        self.unit = unit
         log.info("training from step %d to %d", step, total_steps)
 
-    def update(self, step: int, loss: float, tokens_per_s: float) -> None:
+    def update(self, step: int, loss: float, rate: float) -> None:
         """Say how the update went, for those who debug."""
-        log.debug("step %d: loss %.4f, %.0f tokens/s", step, loss, tokens_per_s)
+        log.debug("step %d: loss %.4f, %.0f %s/s", step, loss, rate, self.unit)
 
     def note(self, message: str) -> None:
         """Pass the message on."""

@@ -1,0 +1,117 @@
+"""What a task model makes of examples: probabilities of classes or options, or values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gpt1.config import HeadConfig
+from gpt1.generation.decode import evaluation_mode
+from gpt1.model import GPT
+from gpt1.task_model import TaskModel
+from gpt1.tasks.batches import TaskBatch, collate
+from gpt1.tasks.encoding import Encoded, encode_examples
+from gpt1.tasks.example import Example, Label
+from gpt1.tokenizer import Tokenizer
+
+BATCH_TOKENS = 8192
+"""Tokens of one forward pass, padding included; an example that is longer goes alone."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model predicts for N examples.
+
+    Attributes:
+        head: What its outputs mean.
+        logits: ``(N, O)``, float64: scores of the classes or options (minus infinity where an
+            example has fewer), or the one standardised value.
+    """
+
+    head: HeadConfig
+    logits: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float64]:
+        """``(N, O)``: of the classes or options; rows sum to 1."""
+        odds = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
+        shares: NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
+        return shares
+
+    @cached_property
+    def values(self) -> NDArray[np.float64]:
+        """``(N,)``: predicted values, in the units of the training data."""
+        return self.logits[:, 0] * self.head.label_std + self.head.label_mean
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """``(N,)``: of the most probable class or option."""
+        best: NDArray[np.int64] = self.logits.argmax(axis=1)
+        return best
+
+    @property
+    def labels(self) -> list[Label]:
+        """The most probable class or number of an option, or the value, of each example."""
+        if self.head.kind == "value":
+            return [float(value) for value in self.values]
+        if self.head.kind == "choice":
+            return [int(number) for number in self.numbers]
+        return [self.head.classes[number] for number in self.numbers]
+
+
+def predict(model: TaskModel, tokenizer: Tokenizer, examples: Sequence[Example]) -> Predictions:
+    """Predict the labels of examples.
+
+    Args:
+        model: Any device.
+        tokenizer: Of the model.
+        examples: Of the layout the model was trained on; labels are not looked at.
+
+    Returns:
+        The predictions, in the order of the examples.
+    """
+    encoded, _ = encode_examples(examples, tokenizer, model.config.n_positions)
+    return predict_encoded(model, encoded)
+
+
+@torch.inference_mode()
+def predict_encoded(model: TaskModel, examples: Sequence[Encoded]) -> Predictions:
+    """Predict the labels of examples given as token ids; see `predict`."""
+    most = max((len(example.sequences) for example in examples), default=1)
+    width = most if model.head.kind == "choice" else model.head.n_outputs
+    logits = np.full((len(examples), width), -np.inf)
+    share = isinstance(model.backbone, GPT)
+    with evaluation_mode(model):
+        for numbers, batch in _batches(examples, share):
+            scores = model(batch.to(model.device)).logits
+            logits[numbers, : scores.shape[1]] = scores.cpu().numpy()
+    return Predictions(model.head, logits)
+
+
+def _batches(examples: Sequence[Encoded], share: bool) -> Iterator[tuple[list[int], TaskBatch]]:
+    """Examples by length, as many together as `BATCH_TOKENS` allows; their numbers with each."""
+
+    def size(number: int) -> int:
+        return sum(map(len, examples[number].sequences))
+
+    numbers: list[int] = []
+    for number in sorted(range(len(examples)), key=size):
+        if numbers and (len(numbers) + 1) * size(number) > BATCH_TOKENS:
+            yield numbers, _collate(examples, numbers, share)
+            numbers = []
+        numbers.append(number)
+    if numbers:
+        yield numbers, _collate(examples, numbers, share)
+
+
+def _collate(examples: Sequence[Encoded], numbers: list[int], share: bool) -> TaskBatch:
+    labels = np.zeros(len(numbers), np.int64)
+    return collate([examples[n] for n in numbers], labels, share_context=share)

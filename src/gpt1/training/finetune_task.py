@@ -1,0 +1,344 @@
+"""Fine-tuning on labelled examples (GPT-1 sections 3.2 and 3.3), by the one training loop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gpt1.atomic import write_text_atomic
+from gpt1.checkpoint import load_model, locate
+from gpt1.config import HeadConfig, ScheduleConfig, TaskConfig, TrainingConfig
+from gpt1.data.batches import steps_per_epoch
+from gpt1.errors import ConfigError, DataError
+from gpt1.evaluation.predicting import Predictions, predict_encoded
+from gpt1.model import GPT
+from gpt1.task_checkpoint import load_task_model, save_task_model
+from gpt1.task_model import TaskModel
+from gpt1.tasks.batches import LengthOrder, TaskRows
+from gpt1.tasks.encoding import SPECIAL_TOKENS, Truncation, encode_examples
+from gpt1.tasks.example import Example
+from gpt1.tasks.labels import encode_labels, infer_head
+from gpt1.tasks.metrics import compute, default_metrics
+from gpt1.tasks.task import Task
+from gpt1.tokenizer import Tokenizer
+from gpt1.training.card import task_card
+from gpt1.training.curve import draw_task_curve
+from gpt1.training.loop import Job, Trainer
+from gpt1.training.objectives import TaskLearning
+from gpt1.training.run import check_folder, drawn, write_settings
+from gpt1.training.tracking import LogWatcher, Watcher
+
+PAPER = TrainingConfig(schedule=ScheduleConfig(warmup_fraction=0.002), eval_every_steps=0)
+"""How the paper fine-tunes: 3 epochs of 32 examples, 6.25e-5, warm-up over 0.2% of the updates,
+then linear to 0 (GPT-1 section 4.1). The best epoch is kept."""
+
+RESULT = "result.json"
+SUBSET_SEED = 0
+"""Which examples a subset has does not depend on the seed of the run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskData:
+    """What a task model is trained on and judged by.
+
+    Attributes:
+        task: What it is.
+        train: Labelled examples.
+        valid: Labelled examples that pick the checkpoint; empty: the last weights are kept.
+        name: Where they are from, for the run's settings.
+    """
+
+    task: Task
+    train: Sequence[Example]
+    valid: Sequence[Example] = ()
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskResult:
+    """What came of a run.
+
+    Attributes:
+        out: Its folder, or None if nothing was written.
+        complete: False if it was interrupted and can be resumed.
+        step: Updates done.
+        best_step: Where the kept weights are from.
+        elapsed_s: Seconds spent training.
+        train_examples: How many were trained on.
+        valid_examples: How many picked the checkpoint.
+        metrics: Of the kept weights, on the validation examples; empty without them.
+        truncation: What was cut from the training examples.
+    """
+
+    out: Path | None
+    complete: bool
+    step: int
+    best_step: int
+    elapsed_s: float
+    train_examples: int
+    valid_examples: int
+    metrics: Mapping[str, float]
+    truncation: Truncation
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {**asdict(self), "out": str(self.out) if self.out else None}
+
+
+class TaskRun:
+    """One model fine-tuned on one task; `finetune_task` is the usual way to one.
+
+    Args:
+        model: Where to start from: "mini", a folder or a hub id.
+        data: Examples.
+        config: Head, loss, what is transferred.
+        training: Length, steps, optimizer.
+
+    Attributes:
+        model: The task model, in training and after it.
+        tokenizer: Of the model, with the special tokens.
+        truncation: What was cut from the training examples.
+
+    Raises:
+        DataError: If the examples cannot be trained on.
+        ConfigError: If a setting does not fit the model.
+    """
+
+    def __init__(
+        self, model: str | Path, data: TaskData, config: TaskConfig, training: TrainingConfig
+    ) -> None:
+        train = subset(data.train, config.max_train)
+        valid = subset(data.valid, config.max_valid)
+        head = infer_head(train, classes=data.task.classes, task=data.task.name)
+        self.training = _with_epochs(training, len(train))
+        self.tokenizer, self.model = _new_model(locate(model), head, config, training)
+        limit = self.model.config.n_positions
+        encoded, self.truncation = encode_examples(train, self.tokenizer, limit)
+        self.labels = encode_labels([example.label for example in train], head)
+        self.rows = TaskRows(
+            encoded, self.labels, share_context=isinstance(self.model.backbone, GPT)
+        )
+        self.valid, _ = encode_examples(valid, self.tokenizer, limit)
+        self.valid_labels = encode_labels([example.label for example in valid], head)
+        self.metrics = data.task.metrics or default_metrics(head)
+        weights = _class_weights(self.labels, head, config)
+        self.objective = TaskLearning(
+            config.lm_coef, weights if weights is None else weights.to(self.model.device)
+        )
+        self._kept: dict[str, torch.Tensor] = {}
+
+    def fit(
+        self, *, out: Path | None = None, resume: bool = False, watch: Watcher | None = None
+    ) -> TaskResult:
+        """Train; afterwards the model has the best weights.
+
+        Args:
+            out: Folder of metrics, state and the best model; None: nothing is written.
+            resume: Go on from the state in the folder.
+            watch: Told about the training.
+
+        Returns:
+            What came of it.
+
+        Raises:
+            TrainingError: If the loss stops being finite.
+        """
+        trainer = Trainer(self.model, self.training, self._job(out), watch=watch, resume=resume)
+        complete = trainer.fit()
+        if complete and out:
+            self.model, _ = load_task_model(out, device=self.training.device)
+        elif self._kept:
+            self.model.load_state_dict(self._kept)
+        return TaskResult(
+            out=out,
+            complete=complete,
+            step=trainer.state.step,
+            best_step=trainer.state.best_step or trainer.state.step,
+            elapsed_s=trainer.state.elapsed_s,
+            train_examples=len(self.rows),
+            valid_examples=len(self.valid),
+            metrics=self.score() if self.valid and complete else {},
+            truncation=self.truncation,
+        )
+
+    def _job(self, out: Path | None) -> Job:
+        return Job(
+            train=self.rows,
+            valid=None,
+            objective=self.objective,
+            out=out,
+            keep=self._keep(out),
+            order=LengthOrder(self.rows.lengths),
+            score=self.score if self.valid else None,
+        )
+
+    def _keep(self, out: Path | None) -> Callable[[], None]:
+        if out is not None:
+            return lambda: save_task_model(out, self.model, self.tokenizer)
+
+        def keep() -> None:
+            self._kept = {name: t.clone() for name, t in self.model.state_dict().items()}
+
+        return keep
+
+    def score(self) -> dict[str, float]:
+        """Metrics of the task on the validation examples, and the loss of the head."""
+        predictions = predict_encoded(self.model, self.valid)
+        return judge(predictions, self.valid_labels, self.metrics)
+
+
+def judge(
+    predictions: Predictions, labels: NDArray[Any], metrics: Sequence[str]
+) -> dict[str, float]:
+    """Figures of merit of predictions, and their loss.
+
+    Args:
+        predictions: Of N examples.
+        labels: ``(N,)``, from `encode_labels`.
+        metrics: Names in `gpt1.tasks.metrics`.
+
+    Returns:
+        The metrics in their order, then ``valid_loss``: cross-entropy in nats, or the mean squared
+        error in squared standard deviations of the training data.
+    """
+    head = predictions.head
+    if head.kind == "value":
+        values = labels.astype(np.float64) * head.label_std + head.label_mean
+        figures = compute(metrics, values, predictions.values)
+        loss = float(np.mean((predictions.logits[:, 0] - labels) ** 2))
+    else:
+        figures = compute(metrics, labels, predictions.numbers)
+        probabilities = predictions.probabilities[np.arange(len(labels)), labels]
+        loss = float(-np.log(np.maximum(probabilities, 1e-300)).mean())
+    return {**figures, "valid_loss": loss}
+
+
+def finetune_task(
+    model: str | Path,
+    data: TaskData,
+    out: str | Path,
+    config: TaskConfig | None = None,
+    training: TrainingConfig = PAPER,
+    *,
+    resume: bool = False,
+    watch: Watcher | None = None,
+) -> TaskResult:
+    """Fine-tune a model on labelled examples.
+
+    Args:
+        model: "mini", a folder or a hub id.
+        data: Examples to train on and to pick the checkpoint by.
+        out: Folder of the run; the best model is read from it by `load_task_model`.
+        config: Head, loss, what is transferred.
+        training: Length, steps, optimizer; the default is the paper's.
+        resume: Continue the run in ``out``.
+        watch: Told about the training.
+
+    Returns:
+        What came of it; also in ``result.json``.
+
+    Raises:
+        ConfigError: If ``out`` is in use and ``resume`` is not asked for, or a setting does not
+            fit.
+        DataError: If the examples cannot be trained on.
+        TrainingError: If the loss stops being finite.
+    """
+    config = config or TaskConfig()
+    settings = {
+        "model": str(model),
+        "task": data.task.name,
+        "data": data.name,
+        **asdict(config),
+        **asdict(training),
+    }
+    out = check_folder(out, settings, resume=resume)
+    run = TaskRun(model, data, config, training)
+    write_settings(out, settings)
+    watch = watch or LogWatcher()
+    watch.note(str(run.truncation))
+    result = run.fit(out=out, resume=resume, watch=watch)
+    drawn(draw_task_curve, out)
+    if result.complete:
+        text = json.dumps(result.as_dict(), indent=2) + "\n"
+        write_text_atomic(out / RESULT, text)
+        card = task_card(out.name, run.model, result.as_dict(), settings)
+        write_text_atomic(out / "README.md", card)
+    return result
+
+
+def subset(examples: Sequence[Example], size: int | None) -> Sequence[Example]:
+    """So many of the examples, the same ones each time, in their order; None: all."""
+    if size is None or size >= len(examples):
+        return examples
+    chosen = np.random.default_rng(SUBSET_SEED).permutation(len(examples))[:size]
+    return [examples[number] for number in np.sort(chosen)]
+
+
+def _with_epochs(training: TrainingConfig, examples: int) -> TrainingConfig:
+    """Where no interval is given, validate after each epoch."""
+    if training.eval_every_steps:
+        return training
+    return replace(training, eval_every_steps=steps_per_epoch(examples, training.batch_size))
+
+
+def _new_model(
+    folder: Path, head: HeadConfig, config: TaskConfig, training: TrainingConfig
+) -> tuple[Tokenizer, TaskModel]:
+    """The pre-trained model with new tokens and a new head, drawn by the seed."""
+    backbone = load_model(folder, device=training.device, dtype="float32")
+    tokenizer = Tokenizer.load(folder, config.tokenizer_mode)
+    torch.manual_seed(training.seed)
+    tokenizer.add_special_tokens(SPECIAL_TOKENS)
+    backbone.grow_vocabulary(max(tokenizer.vocab_size, backbone.config.vocab_size))
+    if config.transfer_layers is not None:
+        transfer(backbone, config.transfer_layers)
+    return tokenizer, TaskModel(backbone, replace(head, clf_pdrop=config.clf_pdrop))
+
+
+def transfer(model: GPT, layers: int) -> None:
+    """Keep the embeddings and the first blocks of a model and draw the rest anew.
+
+    Args:
+        model: Changed in place.
+        layers: Blocks to keep; -1 draws even the embeddings anew.
+
+    Raises:
+        ConfigError: If the model has fewer blocks.
+
+    Source: GPT-1 section 5, figure 2 (left); the mode without embeddings is the authors' code's.
+    """
+    if layers > len(model.h):
+        raise ConfigError(
+            f"transfer_layers is {layers} but the model has {len(model.h)} blocks; "
+            f"choose -1 to {len(model.h)}"
+        )
+    fresh = GPT(model.config)
+    if layers < 0:
+        model.load_state_dict(fresh.state_dict())
+    for block, other in list(zip(model.h, fresh.h, strict=True))[max(0, layers) :]:
+        block.load_state_dict(other.state_dict())
+
+
+def _class_weights(
+    labels: NDArray[Any], head: HeadConfig, config: TaskConfig
+) -> torch.Tensor | None:
+    """Weights that are inverse to how often a class occurs; their mean over the examples is 1."""
+    if config.class_weights is None:
+        return None
+    if head.kind != "class":
+        raise ConfigError(
+            f"class_weights is {config.class_weights!r} but this task has no classes; leave it out"
+        )
+    counts = np.bincount(labels, minlength=head.n_outputs)
+    if not counts.all():
+        missing = head.classes[int(np.argmin(counts))]
+        raise DataError(f"class_weights needs an example of every class, but {missing!r} has none")
+    weights = len(labels) / (head.n_outputs * counts)
+    return torch.tensor(weights, dtype=torch.float32)
