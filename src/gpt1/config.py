@@ -498,6 +498,9 @@ class TaskConfig:
     """"balanced": every class counts the same in the loss, however many examples it has."""
     clf_pdrop: float = 0.1
     """Dropout before the head."""
+    pdrop: float | None = None
+    """Dropout inside the network: on embeddings, attention weights and residual branches. Default:
+    as stored with the model (0.1 in the released one, 0 in mini)."""
     max_train: int | None = None
     """Use only so many training examples, drawn by the seed."""
     max_valid: int | None = None
@@ -512,7 +515,7 @@ class TaskConfig:
         inf = float("inf")
         problems = _out_of_range(self, 0, inf, "lm_coef")
         problems += _out_of_range(self, -1, inf, "transfer_layers")
-        problems += _out_of_range(self, 0, 1, "clf_pdrop")
+        problems += _out_of_range(self, 0, 1, "clf_pdrop", "pdrop")
         problems += _out_of_range(self, 1, inf, "max_train", "max_valid")
         problems += _out_of_range(self, 0, 0.9, "valid_fraction")
         if self.class_weights not in (None, "balanced"):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from gpt1.atomic import write_text_atomic
 from gpt1.checkpoint import load_model, locate
@@ -18,7 +19,7 @@ from gpt1.config import HeadConfig, ScheduleConfig, TaskConfig, TrainingConfig
 from gpt1.data.batches import steps_per_epoch
 from gpt1.errors import ConfigError, DataError
 from gpt1.evaluation.predicting import Predictions, predict_encoded
-from gpt1.model import GPT
+from gpt1.model import GPT, Attention
 from gpt1.task_checkpoint import load_task_model, save_task_model
 from gpt1.task_model import TaskModel
 from gpt1.tasks.batches import LengthOrder, TaskRows
@@ -294,12 +295,24 @@ def _new_model(
     """The pre-trained model with new tokens and a new head, drawn by the seed."""
     backbone = load_model(folder, device=training.device, dtype="float32")
     tokenizer = Tokenizer.load(folder, config.tokenizer_mode)
+    if config.pdrop is not None:
+        set_dropout(backbone, config.pdrop)
     torch.manual_seed(training.seed)
     tokenizer.add_special_tokens(SPECIAL_TOKENS)
     backbone.grow_vocabulary(max(tokenizer.vocab_size, backbone.config.vocab_size))
     if config.transfer_layers is not None:
         transfer(backbone, config.transfer_layers)
     return tokenizer, TaskModel(backbone, replace(head, clf_pdrop=config.clf_pdrop))
+
+
+def set_dropout(model: GPT, pdrop: float) -> None:
+    """Set the dropout of embeddings, attention weights and residual branches."""
+    model.config = model.config.replace(embd_pdrop=pdrop, attn_pdrop=pdrop, resid_pdrop=pdrop)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = pdrop
+        elif isinstance(module, Attention):
+            module.attn_pdrop = pdrop
 
 
 def transfer(model: GPT, layers: int) -> None:
