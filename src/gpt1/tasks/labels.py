@@ -69,6 +69,11 @@ def _value_head(layout: Any, labels: Sequence[Any], task: str) -> HeadConfig:
     return HeadConfig(layout=layout, label_mean=mean, label_std=std, task=task)
 
 
+def default_metrics(head: HeadConfig) -> tuple[str, ...]:
+    """What a task without metrics of its own is judged by; the first picks the checkpoint."""
+    return ("pearson", "spearman") if head.kind == "value" else ("accuracy",)
+
+
 def encode_labels(labels: Sequence[Label | None], head: HeadConfig) -> NDArray[Any]:
     """Labels as the loss wants them.
 

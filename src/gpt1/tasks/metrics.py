@@ -8,13 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt1.config import HeadConfig
-
-
-def default_metrics(head: HeadConfig) -> tuple[str, ...]:
-    """What a task without metrics of its own is judged by; the first picks the checkpoint."""
-    return ("pearson", "spearman") if head.kind == "value" else ("accuracy",)
-
 
 def compute(
     names: Sequence[str], labels: NDArray[Any], predicted: NDArray[Any]

@@ -62,11 +62,11 @@ def task_card(
         "choice": "which of several options is right",
     }
     rows = {
-        "task": settings["task"],
+        "task": head.task,
         "layout": f"{head.layout}, see GPT-1 figure 1",
         "predicts": outputs[head.kind],
         "fine-tuned from": settings["model"],
-        "examples": f"{result['train_examples']:,}, {settings['data']}",
+        "examples": f"{result['train_examples']:,}",
         "updates": f"{result['step']:,} of {settings['batch_size']} examples, best at "
         f"{result['best_step']:,}",
         "rate, lm_coef": f"{settings['lr']:g}, {settings['lm_coef']:g}",

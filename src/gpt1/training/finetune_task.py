@@ -24,10 +24,9 @@ from gpt1.task_checkpoint import load_task_model, save_task_model
 from gpt1.task_model import TaskModel
 from gpt1.tasks.batches import LengthOrder, TaskRows
 from gpt1.tasks.encoding import SPECIAL_TOKENS, Truncation, encode_examples
-from gpt1.tasks.example import Example
-from gpt1.tasks.labels import encode_labels, infer_head
-from gpt1.tasks.metrics import compute, default_metrics
-from gpt1.tasks.task import Task
+from gpt1.tasks.labels import default_metrics, encode_labels, infer_head
+from gpt1.tasks.metrics import compute
+from gpt1.tasks.splits import TaskData, subset
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.card import task_card
 from gpt1.training.curve import draw_task_curve
@@ -41,25 +40,6 @@ PAPER = TrainingConfig(schedule=ScheduleConfig(warmup_fraction=0.002), eval_ever
 then linear to 0 (GPT-1 section 4.1). The best epoch is kept."""
 
 RESULT = "result.json"
-SUBSET_SEED = 0
-"""Which examples a subset has does not depend on the seed of the run."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskData:
-    """What a task model is trained on and judged by.
-
-    Attributes:
-        task: What it is.
-        train: Labelled examples.
-        valid: Labelled examples that pick the checkpoint; empty: the last weights are kept.
-        name: Where they are from, for the run's settings.
-    """
-
-    task: Task
-    train: Sequence[Example]
-    valid: Sequence[Example] = ()
-    name: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,13 +232,7 @@ def finetune_task(
         TrainingError: If the loss stops being finite.
     """
     config = config or TaskConfig()
-    settings = {
-        "model": str(model),
-        "task": data.task.name,
-        "data": data.name,
-        **asdict(config),
-        **asdict(training),
-    }
+    settings = run_settings(model, data, config, training)
     out = check_folder(out, settings, resume=resume)
     run = TaskRun(model, data, config, training)
     write_settings(out, settings)
@@ -274,12 +248,11 @@ def finetune_task(
     return result
 
 
-def subset(examples: Sequence[Example], size: int | None) -> Sequence[Example]:
-    """So many of the examples, the same ones each time, in their order; None: all."""
-    if size is None or size >= len(examples):
-        return examples
-    chosen = np.random.default_rng(SUBSET_SEED).permutation(len(examples))[:size]
-    return [examples[number] for number in np.sort(chosen)]
+def run_settings(
+    model: str | Path, data: TaskData, config: TaskConfig, training: TrainingConfig
+) -> dict[str, Any]:
+    """All settings of a run, as plain data."""
+    return {"model": str(model), **data.source, **asdict(config), **asdict(training)}
 
 
 def _with_epochs(training: TrainingConfig, examples: int) -> TrainingConfig:
