@@ -228,7 +228,7 @@ def help_of(command: str) -> str:
 
 
 def command_module(command: str) -> Any:
-    return importlib.import_module("gpt1.cli." + command.replace(" ", "_"))
+    return importlib.import_module("gpt1.cli." + command.replace(" ", "_").replace("-", "_"))
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -180,7 +180,7 @@ def test_a_recipe_loads_by_the_command_it_names(
     name = next(name for name in COMMANDS if line.startswith(f"gpt1 {name} "))
     words = line.removeprefix(f"gpt1 {name} ").split()
     assert words[:2] == ["--config", str(recipe.relative_to(REPOSITORY))]
-    module = importlib.import_module("gpt1.cli." + name.replace(" ", "_"))
+    module = importlib.import_module("gpt1.cli." + name.replace(" ", "_").replace("-", "_"))
     values = parse(name, module, words)
     collect(TrainingConfig, values)
     if name == "pretrain":

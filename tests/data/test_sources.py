@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gpt1.data.sources import TextSource
+from gpt1.data.sources import TextSource, read_rows
 from gpt1.errors import DataError
 
 TEXTS = ["one, two", 'she said "no"', "two\nlines", "café “x”"]
@@ -261,3 +261,24 @@ def test_the_shared_jokes_are_read_in_full(shared_data: Path) -> None:
     texts = list(source)
     assert len(texts) > 1_000
     assert all(text.strip() for text in texts)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv.gz", "t.jsonl.xz"])
+def test_rows_of_a_table_come_with_their_lines(name: str, tmp_path: Path) -> None:
+    delimiter = "\t" if ".tsv" in name else ","
+    table = f"a{delimiter}b\n1{delimiter}x\n2{delimiter}y\n"
+    lines = '{"a": "1", "b": "x"}\n\n{"a": "2", "b": "y"}\n'
+    content = (lines if "jsonl" in name else table).encode()
+    pack = {".gz": gzip.compress, ".xz": lzma.compress}.get(Path(name).suffix, bytes)
+    (tmp_path / name).write_bytes(pack(content))
+    places = [1, 3] if "jsonl" in name else [2, 3]
+    rows = [{"a": "1", "b": "x"}, {"a": "2", "b": "y"}]
+    assert list(read_rows(tmp_path / name)) == list(zip(places, rows, strict=True))
+
+
+def test_rows_of_what_is_no_table_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("text", encoding="utf-8")
+    with pytest.raises(DataError, match=r"t\.txt is of the kind '\.txt', not a table"):
+        read_rows(tmp_path / "t.txt")
+    with pytest.raises(DataError, match=r"there is no file .*none\.csv; check the path"):
+        read_rows(tmp_path / "none.csv")

@@ -20,6 +20,7 @@ COMMANDS = {
     "finetune lm": "fine-tune a language model on your own texts",
     "pretrain": "train a language model from scratch",
     "evaluate perplexity": "how well a model predicts a text",
+    "evaluate zero-shot": "tasks, or any classification, without training on them",
     "tokenizer train": "learn a vocabulary from texts",
     "tokenizer encode": "text to token ids",
     "tokenizer decode": "token ids to text",
@@ -76,7 +77,7 @@ def _run(name: str, words: list[str]) -> int:
 
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("gpt1").setLevel(logging.INFO)
-    module = importlib.import_module("gpt1.cli." + name.replace(" ", "_"))
+    module = importlib.import_module("gpt1.cli." + name.replace(" ", "_").replace("-", "_"))
     return int(module.run(parse(name, module, words)))
 
 

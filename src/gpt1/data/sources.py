@@ -137,6 +137,28 @@ def _text(file: Path, line: int, row: dict[str, Any], column: str) -> str:
     return value
 
 
+def read_rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of one table, with the line each of them ends on.
+
+    Args:
+        path: A .csv, .tsv, .jsonl or .ndjson file, also compressed as .gz or .xz.
+
+    Raises:
+        DataError: If there is no such file, it is of another kind or cannot be read; at once, or
+            when the broken row is reached.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise DataError(f"there is no file {file}; check the path")
+    kind = _kind(file)
+    if kind not in _ROWS:
+        raise DataError(
+            f"{file} is of the kind {kind!r}, not a table; readable are {', '.join(_ROWS)}, "
+            "each also as .gz or .xz"
+        )
+    return _ROWS[kind](file)
+
+
 def _csv_rows(file: Path, delimiter: str) -> Iterator[tuple[int, dict[str, Any]]]:
     csv.field_size_limit(2**31 - 1)
     with open_text(file) as stream:

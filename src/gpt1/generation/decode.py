@@ -12,10 +12,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gpt1.config import GenerationConfig
 from gpt1.errors import DataError
@@ -28,8 +28,20 @@ from gpt1.model import GPT
 logger = logging.getLogger(__name__)
 
 
+class HasModes(Protocol):
+    """A torch module, as far as `evaluation_mode` is concerned."""
+
+    training: bool
+
+    def eval(self) -> Any:
+        """Switch dropout off."""
+
+    def train(self) -> Any:
+        """Switch dropout on."""
+
+
 @contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
+def evaluation_mode(model: HasModes) -> Iterator[None]:
     """Switch dropout off inside the block, and back on after it if it was on."""
     training = model.training
     if training:

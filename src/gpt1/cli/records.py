@@ -1,0 +1,37 @@
+"""Records to a .jsonl or .csv file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gpt1.atomic import write_text_atomic
+
+
+def write_records(path: str | Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Write the file in one step.
+
+    Args:
+        path: Ends in .csv for a table, in anything else for an object a line.
+        records: A line each. In a table, a list or object is one field of JSON.
+    """
+    rows = list(records)
+    out = io.StringIO()
+    if Path(path).suffix == ".csv":
+        columns = dict.fromkeys(name for row in rows for name in row)
+        table = csv.DictWriter(out, list(columns), lineterminator="\n")
+        table.writeheader()
+        table.writerows({name: _field(value) for name, value in row.items()} for row in rows)
+    else:
+        out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    write_text_atomic(path, out.getvalue())
+
+
+def _field(value: object) -> object:
+    return (
+        json.dumps(value, ensure_ascii=False) if isinstance(value, (list, tuple, dict)) else value
+    )
