@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gpt1.data.sources import TextSource
+from gpt1.data.sources import BadRow, TextSource, file_kind, open_text, read_rows
 from gpt1.errors import DataError
 
 TEXTS = ["one, two", 'she said "no"', "two\nlines", "café “x”"]
@@ -254,6 +254,59 @@ def test_a_folder_with_nothing_readable_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "a.pdf", "hello")
     with pytest.raises(DataError, match=re.escape(f"no readable file in the folder {tmp_path}; ")):
         TextSource(tmp_path)
+
+
+# Rows
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_rows_of_a_table_come_with_their_lines(tmp_path: Path, suffix: str) -> None:
+    csv = write(tmp_path / "a.CSV", CSV, suffix)
+    assert list(read_rows(csv)) == [
+        (line, {"id": str(number), "Joke": text})
+        for line, number, text in zip((2, 3, 5, 6), (1, 2, 3, 4), TEXTS, strict=True)
+    ]
+    assert file_kind(csv) == ".csv"
+    jsonl = write(tmp_path / "a.jsonl", JSONL, suffix)
+    assert list(read_rows(jsonl)) == [(n, {"id": n - 1, "Joke": t}) for n, t in enumerate(TEXTS, 1)]
+
+
+def test_a_bad_row_does_not_end_a_table(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'a,b\n1,2\n1,2,3\n"x" y,2\n\n3,4\n"open,5\n')
+    assert list(read_rows(path)) == [
+        (2, {"a": "1", "b": "2"}),
+        (3, BadRow("3 fields where the header has 2; put quotes round texts that hold ','")),
+        (4, BadRow("',' expected after '\"'")),
+        (6, {"a": "3", "b": "4"}),
+        (7, BadRow("unexpected end of data")),
+    ]
+
+
+def test_a_bad_line_does_not_end_json_lines(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", '{"a": \n[]\n\n{"a": 1}\n')
+    assert list(read_rows(path, ".jsonl")) == [
+        (1, BadRow("not JSON: Expecting value")),
+        (2, BadRow("a list, not an object")),
+        (4, {"a": 1}),
+    ]
+
+
+def test_a_broken_header_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", '"a" b,c\n1,2\n')
+    with pytest.raises(DataError, match=r"a\.csv, line 1: ',' expected after"):
+        list(read_rows(path))
+
+
+def test_a_file_that_is_no_table_has_no_rows(tmp_path: Path) -> None:
+    problem = r"a\.txt is no table of a known kind; these are \.csv, \.tsv, \.jsonl, \.ndjson"
+    with pytest.raises(DataError, match=problem):
+        read_rows(write(tmp_path / "a.txt", "hello"))
+
+
+def test_lines_end_where_they_are_said_to(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "one\rstill\r\ntwo\n")
+    with open_text(path, newline="\n") as stream:
+        assert list(stream) == ["one\rstill\r\n", "two\n"]
 
 
 def test_the_shared_jokes_are_read_in_full(shared_data: Path) -> None:
