@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Time decides no test.
+settings.register_profile("gpt1", deadline=None)
+settings.load_profile("gpt1")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gpt1.data.sources import TextSource, read_rows
+from gpt1.data.sources import BadRow, TextSource, file_kind, good_rows, open_text, read_rows
 from gpt1.errors import DataError
 
 TEXTS = ["one, two", 'she said "no"', "two\nlines", "café “x”"]
@@ -256,6 +256,59 @@ def test_a_folder_with_nothing_readable_is_refused(tmp_path: Path) -> None:
         TextSource(tmp_path)
 
 
+# Rows
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+def test_rows_of_a_table_come_with_their_lines(tmp_path: Path, suffix: str) -> None:
+    csv = write(tmp_path / "a.CSV", CSV, suffix)
+    assert list(read_rows(csv)) == [
+        (line, {"id": str(number), "Joke": text})
+        for line, number, text in zip((2, 3, 5, 6), (1, 2, 3, 4), TEXTS, strict=True)
+    ]
+    assert file_kind(csv) == ".csv"
+    jsonl = write(tmp_path / "a.jsonl", JSONL, suffix)
+    assert list(read_rows(jsonl)) == [(n, {"id": n - 1, "Joke": t}) for n, t in enumerate(TEXTS, 1)]
+
+
+def test_a_bad_row_does_not_end_a_table(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'a,b\n1,2\n1,2,3\n"x" y,2\n\n3,4\n"open,5\n')
+    assert list(read_rows(path)) == [
+        (2, {"a": "1", "b": "2"}),
+        (3, BadRow("3 fields where the header has 2; put quotes round texts that hold ','")),
+        (4, BadRow("',' expected after '\"'")),
+        (6, {"a": "3", "b": "4"}),
+        (7, BadRow("unexpected end of data")),
+    ]
+
+
+def test_a_bad_line_does_not_end_json_lines(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", '{"a": \n[]\n\n{"a": 1}\n')
+    assert list(read_rows(path, ".jsonl")) == [
+        (1, BadRow("not JSON: Expecting value")),
+        (2, BadRow("a list, not an object")),
+        (4, {"a": 1}),
+    ]
+
+
+def test_a_broken_header_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", '"a" b,c\n1,2\n')
+    with pytest.raises(DataError, match=r"a\.csv, line 1: ',' expected after"):
+        list(read_rows(path))
+
+
+def test_a_file_that_is_no_table_has_no_rows(tmp_path: Path) -> None:
+    problem = r"a\.txt is no table of a known kind; these are \.csv, \.tsv, \.jsonl, \.ndjson"
+    with pytest.raises(DataError, match=problem):
+        read_rows(write(tmp_path / "a.txt", "hello"))
+
+
+def test_lines_end_where_they_are_said_to(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "one\rstill\r\ntwo\n")
+    with open_text(path, newline="\n") as stream:
+        assert list(stream) == ["one\rstill\r\n", "two\n"]
+
+
 def test_the_shared_jokes_are_read_in_full(shared_data: Path) -> None:
     source: Any = TextSource(shared_data / "jokes" / "valid.csv.gz")
     texts = list(source)
@@ -263,22 +316,11 @@ def test_the_shared_jokes_are_read_in_full(shared_data: Path) -> None:
     assert all(text.strip() for text in texts)
 
 
-@pytest.mark.parametrize("name", ["t.csv", "t.tsv.gz", "t.jsonl.xz"])
-def test_rows_of_a_table_come_with_their_lines(name: str, tmp_path: Path) -> None:
-    delimiter = "\t" if ".tsv" in name else ","
-    table = f"a{delimiter}b\n1{delimiter}x\n2{delimiter}y\n"
-    lines = '{"a": "1", "b": "x"}\n\n{"a": "2", "b": "y"}\n'
-    content = (lines if "jsonl" in name else table).encode()
-    pack = {".gz": gzip.compress, ".xz": lzma.compress}.get(Path(name).suffix, bytes)
-    (tmp_path / name).write_bytes(pack(content))
-    places = [1, 3] if "jsonl" in name else [2, 3]
-    rows = [{"a": "1", "b": "x"}, {"a": "2", "b": "y"}]
-    assert list(read_rows(tmp_path / name)) == list(zip(places, rows, strict=True))
-
-
-def test_rows_of_what_is_no_table_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "t.txt").write_text("text", encoding="utf-8")
-    with pytest.raises(DataError, match=r"t\.txt is of the kind '\.txt', not a table"):
-        read_rows(tmp_path / "t.txt")
+def test_where_no_row_may_be_bad_the_first_one_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", '{"a": 1}\n[]\n')
+    rows = good_rows(path)
+    assert next(rows) == (1, {"a": 1})
+    with pytest.raises(DataError, match=r"a\.jsonl, line 2: a list, not an object"):
+        next(rows)
     with pytest.raises(DataError, match=r"there is no file .*none\.csv; check the path"):
-        read_rows(tmp_path / "none.csv")
+        next(good_rows(tmp_path / "none.csv"))

@@ -70,10 +70,10 @@ def parse_labels(text: str) -> dict[str, str]:
 
 def _read(args: Namespace, labels: dict[str, str]) -> tuple[list[str], list[str] | None]:
     """Texts and, where a column has them, their classes."""
-    from gpt1.data.sources import choose_column, read_rows
+    from gpt1.data.sources import choose_column, good_rows
 
     file = Path(args.data)
-    rows = [row for _, row in read_rows(file)]
+    rows = [row for _, row in good_rows(file)]
     if args.subset is not None and args.subset < len(rows):
         rows = [rows[i * len(rows) // args.subset] for i in range(args.subset)]
     if not rows:

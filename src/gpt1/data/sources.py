@@ -40,6 +40,16 @@ class Column(NamedTuple):
     reason: str
 
 
+class BadRow(NamedTuple):
+    """What stands in the place of a row that cannot be read.
+
+    Attributes:
+        reason: Why: for people.
+    """
+
+    reason: str
+
+
 class TextSource:
     """The texts of a file or folder; can be iterated over again and again.
 
@@ -73,11 +83,11 @@ class TextSource:
                     self.dropped += 1
 
     def _texts(self, file: Path) -> Iterator[str]:
-        if _kind(file) == ".txt":
+        if file_kind(file) == ".txt":
             with open_text(file) as stream:
                 yield stream.read()
             return
-        rows = _ROWS[_kind(file)](file)
+        rows = good_rows(file)
         first = list(islice(rows, 100))
         if not first:
             return
@@ -137,73 +147,96 @@ def _text(file: Path, line: int, row: dict[str, Any], column: str) -> str:
     return value
 
 
-def read_rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of one table, with the line each of them ends on.
+def read_rows(file: Path, kind: str | None = None) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+    """Rows of a table by column, each with the number of its line.
 
     Args:
-        path: A .csv, .tsv, .jsonl or .ndjson file, also compressed as .gz or .xz.
+        file: Of one of the `TABLES`, also compressed as .gz or .xz.
+        kind: Which one; default: as its name says.
+
+    Yields:
+        Number of the line, from 1, and the row, or why it cannot be read.
 
     Raises:
-        DataError: If there is no such file, it is of another kind or cannot be read; at once, or
-            when the broken row is reached.
+        DataError: If the file is of an unknown kind, not UTF-8, or cannot be unpacked.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise DataError(f"there is no file {file}; check the path")
-    kind = _kind(file)
+    kind = kind or file_kind(file)
     if kind not in _ROWS:
-        raise DataError(
-            f"{file} is of the kind {kind!r}, not a table; readable are {', '.join(_ROWS)}, "
-            "each also as .gz or .xz"
-        )
+        raise DataError(f"{file} is no table of a known kind; these are {', '.join(TABLES)}")
     return _ROWS[kind](file)
 
 
-def _csv_rows(file: Path, delimiter: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def good_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of `read_rows`, where none may be bad.
+
+    Raises:
+        DataError: Also at a row that cannot be read, or if there is no such file.
+    """
+    if not file.is_file():
+        raise DataError(f"there is no file {file}; check the path")
+    for line, row in read_rows(file):
+        if isinstance(row, BadRow):
+            raise DataError(f"{file}, line {line}: {row.reason}")
+        yield line, row
+
+
+def _csv_rows(file: Path, delimiter: str) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
     csv.field_size_limit(2**31 - 1)
     with open_text(file) as stream:
         reader = csv.reader(stream, delimiter=delimiter, strict=True)
-        line = 0
-        try:
-            header = next(reader, [])
-            line = reader.line_num
-            for fields in filter(None, reader):
-                if len(fields) > len(header):
-                    raise DataError(
-                        f"{file}, line {reader.line_num}: {len(fields)} fields where the header "
-                        f"has {len(header)}; put quotes round texts that hold {delimiter!r}"
-                    )
-                line = reader.line_num
-                yield line, dict(zip(header, fields, strict=False))
-        except csv.Error as error:
-            # The broken row begins on the line after the last whole one.
-            raise DataError(f"{file}, line {line + 1}: {error}") from None
+        header: list[str] | None = None
+        fields: list[str] | None = []
+        while fields is not None:
+            begins = reader.line_num + 1
+            try:
+                fields = next(reader, None)
+            except csv.Error as error:
+                if header is None:
+                    raise DataError(f"{file}, line {begins}: {error}") from None
+                yield begins, BadRow(str(error))  # the next row begins on the next line
+                continue
+            if header is None:
+                header = fields
+            elif fields:
+                yield reader.line_num, _csv_row(header, fields, delimiter)
 
 
-def _jsonl_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _csv_row(header: list[str], fields: list[str], delimiter: str) -> dict[str, Any] | BadRow:
+    if len(fields) > len(header):
+        return BadRow(
+            f"{len(fields)} fields where the header has {len(header)}; put quotes round texts "
+            f"that hold {delimiter!r}"
+        )
+    return dict(zip(header, fields, strict=False))
+
+
+def _jsonl_rows(file: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
     with open_text(file) as stream:
         for number, line in enumerate(stream, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{file}, line {number}: not JSON: {error.msg}") from None
-            if not isinstance(row, dict):
-                raise DataError(f"{file}, line {number}: a {type(row).__name__}, not an object")
-            yield number, row
+            if line.strip():
+                yield number, _json_row(line)
 
 
-_ROWS: dict[str, Callable[[Path], Iterator[tuple[int, dict[str, Any]]]]] = {
+def _json_row(line: str) -> dict[str, Any] | BadRow:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        return BadRow(f"not JSON: {error.msg}")
+    return row if isinstance(row, dict) else BadRow(f"a {type(row).__name__}, not an object")
+
+
+_ROWS: dict[str, Callable[[Path], Iterator[tuple[int, dict[str, Any] | BadRow]]]] = {
     ".csv": lambda file: _csv_rows(file, ","),
     ".tsv": lambda file: _csv_rows(file, "\t"),
     ".jsonl": _jsonl_rows,
     ".ndjson": _jsonl_rows,
 }
-KINDS = (*_ROWS, ".txt")
+TABLES = tuple(_ROWS)
+KINDS = (*TABLES, ".txt")
 
 
-def _kind(file: Path) -> str:
+def file_kind(file: Path) -> str:
+    """The kind of a file by its name, such as ".csv", whether it is compressed or not."""
     suffixes = [suffix.lower() for suffix in file.suffixes]
     if suffixes and suffixes[-1] in OPENERS:
         suffixes.pop()
@@ -213,15 +246,15 @@ def _kind(file: Path) -> str:
 def _files(path: Path) -> list[Path]:
     """The files to read, in order; all problems with the path are told here."""
     if path.is_dir():
-        found = sorted(f for f in path.iterdir() if f.is_file() and _kind(f) in KINDS)
+        found = sorted(f for f in path.iterdir() if f.is_file() and file_kind(f) in KINDS)
         if not found:
             raise DataError(f"no readable file in the folder {path}; readable: {', '.join(KINDS)}")
         return found
     if not path.is_file():
         raise DataError(f"there is no file or folder {path}; check the path")
-    if _kind(path) not in KINDS:
+    if file_kind(path) not in KINDS:
         raise DataError(
-            f"{path} is of an unknown kind {_kind(path)!r}; readable are {', '.join(KINDS)}, "
+            f"{path} is of an unknown kind {file_kind(path)!r}; readable are {', '.join(KINDS)}, "
             "each also as .gz or .xz"
         )
     return [path]
@@ -248,15 +281,19 @@ def utf8_lines(stream: BinaryIO, name: str) -> Iterator[str]:
 
 
 @contextmanager
-def open_text(file: Path) -> Iterator[TextIO]:
+def open_text(file: Path, newline: str = "") -> Iterator[TextIO]:
     """The file as UTF-8 text, unpacked on the way; a byte-order mark is skipped.
+
+    Args:
+        file: Also .gz or .xz.
+        newline: What ends a line, as in `open`; default: any usual end, kept as it is.
 
     Raises:
         DataError: If it is not UTF-8 (with the offset of the first wrong byte) or cannot be
             unpacked.
     """
     opener = OPENERS.get(file.suffix.lower(), open)
-    with opener(file, "rb") as raw, io.TextIOWrapper(raw, "utf-8-sig", newline="") as stream:
+    with opener(file, "rb") as raw, io.TextIOWrapper(raw, "utf-8-sig", newline=newline) as stream:
         try:
             yield stream
         except UnicodeDecodeError as error:

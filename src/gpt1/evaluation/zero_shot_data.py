@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from gpt1.data.sources import KINDS, OPENERS, read_rows
+from gpt1.data.sources import KINDS, OPENERS, good_rows
 from gpt1.errors import ConfigError, DataError
 from gpt1.evaluation.zero_shot_rules import RULES, Row
 
@@ -81,7 +81,7 @@ def task_rows(file: Path, task: str, subset: int | None = None) -> list[Row]:
     Raises:
         DataError: If the file cannot be read, or a row is of no use.
     """
-    rows = list(read_rows(file))
+    rows = list(good_rows(file))
     if subset is not None and subset < len(rows):
         rows = [rows[i * len(rows) // subset] for i in range(subset)]
     for line, row in rows:

@@ -1,7 +1,7 @@
 """CoLA, the Corpus of Linguistic Acceptability: is a sentence grammatical?
 
 Source: Warstadt et al. (2018), part of GLUE; sentences from published works on linguistics.
-Official sizes: 8,551 / 1,043 / 1,063, test labels private.
+Official sizes: 8,551 / 1,043 / 1,063, test labels private. Files have no header, but GLUE's test.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ TASK = Task(
     metrics=("matthews", "accuracy"),
     classes=("unacceptable", "acceptable"),
     columns={"sentence": (), "label": ()},
+    header=("source", "label", "mark", "sentence"),
+    files={"train": ("in_domain_train.tsv",), "dev": ("*_domain_dev.tsv",)},
     hub=HubSource(dataset="nyu-mll/glue", config="cola"),
     results=(Result(split="dev", metric="matthews", gpt1=45.4, earlier=35.0, label="CoLA"),),
 )
