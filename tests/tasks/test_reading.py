@@ -102,6 +102,14 @@ def test_a_class_may_be_given_by_number_or_name(tmp_path: Path, label: Any) -> N
     assert labels(read_split(COLA, tmp_path, "train")) == ["acceptable"]
 
 
+def test_a_number_that_is_a_name_is_not_a_place(tmp_path: Path) -> None:
+    task = Task(name="stars", transform=OWN.transform, classes=("1", "2", "-1"))
+    write(tmp_path, *({"message": "a", "label": label} for label in (1, "2", 1.0, -1, 0)))
+    found = read_split(task, tmp_path, "train")
+    assert labels(found) == ["1", "2", "1", "-1"]
+    assert found.problems.malformed[0].reason == "label 0 is none of the classes 1, 2, -1"
+
+
 def test_any_error_of_a_transform_that_it_may_raise_is_a_malformed_row(tmp_path: Path) -> None:
     task = Task(name="own", transform=lambda row: text(row["a"], int(row["label"])))
     write(tmp_path, {"a": "x", "label": "1"}, {"a": "x", "label": "one"}, {"a": "x", "label": "2"})

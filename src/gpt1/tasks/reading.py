@@ -204,15 +204,17 @@ def _canonical(task: Task, row: Row) -> Row:
 
 def _class_name(label: Label | None, classes: Sequence[str]) -> str | None:
     """The name of a class given as name or number; None for -1, the hub's mark of a hidden one."""
-    name = str(int(label) if isinstance(label, bool) else label).strip()
-    if label is None or name == "-1":
+    text = str(int(label) if isinstance(label, bool) else label).strip()
+    whole = text.removesuffix(".0")
+    if label is None or (text == "-1" and text not in classes):
         return None
-    if name in classes:
-        return name
-    number = float(label) if name.replace(".", "", 1).isdecimal() else -1.0
-    if number not in range(len(classes)):
+    for name in (text, whole):
+        if name in classes:
+            return name
+    is_number = whole.isdecimal() and not any(map(str.isdecimal, classes))
+    if not is_number or int(whole) >= len(classes):
         raise DataError(f"label {label!r} is none of the classes {', '.join(classes)}")
-    return classes[int(number)]
+    return classes[int(whole)]
 
 
 def _reason(error: Exception) -> str:
@@ -226,11 +228,11 @@ def _names(row: Row, number: int) -> dict[str, str]:
 
 def _ids(names: Sequence[Mapping[str, str]]) -> list[str]:
     """One name for each row, of the first column that has a different one in each."""
-    for column in (*ID_COLUMNS, ""):
-        ids = [found[column] for found in names if column in found]
-        if len(set(ids)) == len(names):
-            return ids
-    raise AssertionError("numbers of rows differ")
+    for column in ID_COLUMNS:
+        ids = {found[column]: None for found in names if column in found}
+        if len(ids) == len(names):
+            return list(ids)
+    return [found[""] for found in names]
 
 
 def _check_enough(task: Task, split: str, usable: int, malformed: Sequence[Malformed]) -> None:
