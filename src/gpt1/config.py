@@ -486,6 +486,25 @@ class HeadConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskSource:
+    """Which labelled examples a model is fine-tuned on."""
+
+    data: str
+    """Folder of the task's files, one file of examples of your own (.csv, .tsv, .jsonl, also .gz,
+    .xz), or a data set on the hub: "hub:" for the usual one of the task, or owner/name."""
+    task: str | None = None
+    """Name of a task of the paper. Default: your own, told by the columns of the data."""
+    valid_data: str | None = None
+    """Examples to validate on. Default: the dev split of the folder, else a part held out."""
+    columns: str | None = None
+    """Columns of your own data, as "text=review,label=stars"; the names on the left are text, or
+    first and second, or context, option1, option2, ...; and label. Default: told by their names."""
+    layout: Literal["pair", "similarity"] | None = None
+    """How two texts of your own data are read: in their order, or as equals in both orders.
+    Default: in their order."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskConfig:
     """How a model is fine-tuned on labelled examples (GPT-1 sections 3.2 and 3.3)."""
 

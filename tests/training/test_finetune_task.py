@@ -217,6 +217,11 @@ def test_dropout_can_be_set_for_the_run(base_model: Path) -> None:
     assert {m.attn_pdrop for m in backbone.modules() if isinstance(m, Attention)} == {0.3}
 
 
+def test_examples_are_not_packed_to_a_length(base_model: Path) -> None:
+    with pytest.raises(ConfigError, match="seq_len is 8 but examples are not packed"):
+        TaskRun(base_model, data_of(texts()), TaskConfig(), replace(QUICK, seq_len=8))
+
+
 def test_the_paper_fine_tunes_with_these_settings() -> None:
     assert (PAPER.lr, PAPER.epochs, PAPER.batch_size) == (6.25e-5, 3, 32)
     assert (PAPER.schedule.name, PAPER.schedule.warmup_fraction) == ("linear", 0.002)

@@ -29,7 +29,7 @@ def add_fields(
         parser: Gets the flags.
         config: A dataclass with a docstring under each field.
         prefix: Before the names, with its dot.
-        defaults: Other defaults than the dataclass has.
+        defaults: Other defaults than the dataclass has; of a nested field by its name with a dot.
         leave_out: Fields without a flag; `collect` leaves them at their default.
     """
     hints, documents = get_type_hints(config), field_documents(config)
@@ -38,7 +38,13 @@ def add_fields(
             continue
         name, hint = prefix + field.name, hints[field.name]
         if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-            add_fields(parser, hint, prefix=f"{name}.")
+            nested = f"{field.name}."
+            changed = {
+                key.removeprefix(nested): value
+                for key, value in (defaults or {}).items()
+                if key.startswith(nested)
+            }
+            add_fields(parser, hint, prefix=f"{name}.", defaults=changed)
             continue
         default = (defaults or {}).get(field.name, field.default)
         required = default is dataclasses.MISSING

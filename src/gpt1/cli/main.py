@@ -18,6 +18,7 @@ COMMANDS = {
     "generate": "continue a prompt",
     "explain": "show what the model expected in each place of a text",
     "finetune lm": "fine-tune a language model on your own texts",
+    "finetune task": "fine-tune a model on labelled examples",
     "pretrain": "train a language model from scratch",
     "evaluate perplexity": "how well a model predicts a text",
     "evaluate zero-shot": "tasks, or any classification, without training on them",

@@ -252,11 +252,17 @@ def run_settings(
     model: str | Path, data: TaskData, config: TaskConfig, training: TrainingConfig
 ) -> dict[str, Any]:
     """All settings of a run, as plain data."""
-    return {"model": str(model), **data.source, **asdict(config), **asdict(training)}
+    settings = {"model": str(model), **data.source, **asdict(config), **asdict(training)}
+    del settings["seq_len"]
+    return settings
 
 
 def _with_epochs(training: TrainingConfig, examples: int) -> TrainingConfig:
     """Where no interval is given, validate after each epoch."""
+    if training.seq_len is not None:
+        raise ConfigError(
+            f"seq_len is {training.seq_len} but examples are not packed; leave it out"
+        )
     if training.eval_every_steps:
         return training
     return replace(training, eval_every_steps=steps_per_epoch(examples, training.batch_size))

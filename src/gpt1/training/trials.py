@@ -75,6 +75,18 @@ class Trials:
         """The best run of the best rate."""
         return max(self.of_rate(self.best_lr), key=lambda trial: trial.figure)
 
+    def table(self) -> dict[str, str]:
+        """For people: a line for every rate and metric, and which run was kept."""
+        lines = {
+            f"lr {rate['lr']:g}, {name}": "{median:.4f} ({min:.4f} to {max:.4f})".format(**figures)
+            for rate in self.as_dict()["rates"]
+            for name, figures in rate.items()
+            if name != "lr"
+        }
+        if self.complete:
+            lines["kept"] = f"lr {self.best.lr:g}, seed {self.best.seed}"
+        return lines
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON: each rate with the median and the spread of every metric."""
         rates = dict.fromkeys(trial.lr for trial in self.trials)

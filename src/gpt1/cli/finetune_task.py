@@ -1,0 +1,95 @@
+"""``gpt1 finetune task``: fine-tune a model on labelled examples."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from gpt1.cli.arguments import add_fields, add_run_arguments, collect
+from gpt1.config import TaskConfig, TaskSource, TrainingConfig
+
+EXAMPLES = """\
+gpt1 finetune task cola --data GLUE --model openai-community/openai-gpt --out runs/cola
+gpt1 finetune task --data reviews.csv --columns text=review,label=stars --out runs/reviews
+gpt1 finetune task rte --data GLUE --out runs/rte --seeds 5 --lr-grid [3e-5,6.25e-5,1e-4]
+gpt1 finetune task --config recipes/finetune-task.yaml --data reviews.csv --out runs/reviews
+gpt1 finetune task --out runs/cola --resume"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Task, model, examples, training; the defaults are the paper's."""
+    parser.add_argument(
+        "task",
+        nargs="?",
+        help="cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, snli, scitail, race or storycloze; "
+        "default: your own, told by the columns of the data.",
+    )
+    parser.add_argument(
+        "--model", default="mini", help='"mini", a folder or a hub id: where to start from.'
+    )
+    add_fields(parser, TaskSource, leave_out=["task"])
+    add_run_arguments(parser)
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="Runs, with as many seeds; the best is kept."
+    )
+    parser.add_argument(
+        "--lr-grid",
+        type=list[float],
+        default=[],
+        help="Learning rates to try in place of --lr; the one with the best median is kept.",
+    )
+    add_fields(parser, TaskConfig)
+    add_fields(
+        parser,
+        TrainingConfig,
+        leave_out=["seq_len"],
+        defaults={"eval_every_steps": 0, "schedule.warmup_fraction": 0.002},
+    )
+
+
+def run(arguments: Namespace) -> int:
+    """Train and report."""
+    from gpt1.cli.progress import TrainingProgress, say
+    from gpt1.cli.report import print_facts
+    from gpt1.tasks.splits import read_task_data
+    from gpt1.training.finetune_task import finetune_task
+    from gpt1.training.trials import run_trials
+
+    config, training = collect(TaskConfig, arguments), collect(TrainingConfig, arguments)
+    data = read_task_data(
+        collect(TaskSource, arguments),
+        valid_fraction=config.valid_fraction,
+        seed=training.seed,
+        note=say,
+    )
+    out, resume, watch = Path(arguments.out), arguments.resume, TrainingProgress()
+    if arguments.seeds == 1 and not arguments.lr_grid:
+        result = finetune_task(
+            arguments.model, data, out, config, training, resume=resume, watch=watch
+        )
+        complete, facts = result.complete, result.as_dict()
+        shown = {**facts, **facts["metrics"], "truncation": str(result.truncation)}
+        del shown["metrics"]
+    else:
+        series = run_trials(
+            arguments.model,
+            data,
+            out,
+            config,
+            training,
+            seeds=arguments.seeds,
+            lr_grid=arguments.lr_grid,
+            resume=resume,
+            watch=watch,
+        )
+        complete, facts = series.complete, series.as_dict()
+        shown = series.table()
+    print_facts(facts if arguments.json else shown, as_json=arguments.json)
+    folder = shlex.quote(str(out))
+    if not complete:
+        say(f"Interrupted; saved. Continue with: gpt1 finetune task --out {folder} --resume")
+        return 130
+    say(f"Try it: gpt1 evaluate task --model {folder} --data FILE --predictions OUT.jsonl")
+    return 0
