@@ -125,7 +125,8 @@ def test_labels_classify_a_file_and_compare_with_its_classes(
     assert [row["text"] for row in rows] == texts
     assert [row["label"] for row in rows] == ["fast", "slow", "fast"]
     assert [row["prediction"] for row in rows] == found.labels
-    assert json.loads(rows[0]["probabilities"]) == found.probabilities[0]
+    for name, value in found.probabilities[0].items():
+        assert float(rows[0][f"probabilities.{name}"]) == value
 
 
 def test_without_classes_labels_only_predict(

@@ -8,10 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
+from scipy.stats import pearsonr
 
 from gpt1.config import GPTConfig, HeadConfig
 from gpt1.evaluation import predicting
-from gpt1.evaluation.predicting import Predictions, predict
+from gpt1.evaluation.predicting import Predictions, judge, predict
 from gpt1.model import GPT
 from gpt1.task_model import TaskModel
 from gpt1.tasks.example import Example, choice, text
@@ -79,3 +80,29 @@ def test_a_model_in_training_goes_on_in_training() -> None:
 def test_no_example_gives_no_prediction() -> None:
     assert len(predict(new_model(CLASSES), TOKENIZER, [])) == 0
     assert predict(new_model(CHOICES), TOKENIZER, [choice("a", ["b", "c"])]).logits.shape == (1, 2)
+
+
+def test_values_are_judged_in_the_units_of_the_data() -> None:
+    head = HeadConfig(layout="text", label_mean=2.0, label_std=0.5)
+    predictions = Predictions(head, np.array([[0.0], [1.0], [2.0]]))
+    labels = np.array([0.5, 0.0, 2.0], np.float32)
+    figures = judge(predictions, labels, ("pearson",))
+    assert figures["pearson"] == pytest.approx(pearsonr([2.25, 2.0, 3.0], [2.0, 2.5, 3.0])[0])
+    assert figures["valid_loss"] == pytest.approx((0.25 + 1 + 0) / 3)
+
+
+def test_the_loss_of_classes_is_their_cross_entropy() -> None:
+    head = HeadConfig(layout="text", classes=("a", "b"))
+    predictions = Predictions(head, np.log([[0.5, 0.5], [0.2, 0.8]]))
+    figures = judge(predictions, np.array([0, 0]), ("accuracy",))
+    assert figures["valid_loss"] == pytest.approx(-(np.log(0.5) + np.log(0.2)) / 2)
+
+
+def test_a_record_has_the_prediction_and_the_probabilities() -> None:
+    [record] = Predictions(CLASSES, np.log([[0.5, 0.3, 0.2]])).records()
+    assert record["prediction"] == "a"
+    assert record["probabilities"] == pytest.approx({"a": 0.5, "b": 0.3, "c": 0.2})
+    [record] = Predictions(CHOICES, np.array([[0.0, 0.0, -np.inf]])).records()
+    assert record == {"prediction": 0, "probabilities": [0.5, 0.5]}
+    head = HeadConfig(layout="text", label_mean=3.0)
+    assert list(Predictions(head, np.array([[1.0]])).records()) == [{"prediction": 4.0}]

@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy.stats import pearsonr
 
-from gpt1.config import HeadConfig, ScheduleConfig, TaskConfig, TrainingConfig
+from gpt1.config import ScheduleConfig, TaskConfig, TrainingConfig
 from gpt1.errors import ConfigError, DataError
-from gpt1.evaluation.predicting import Predictions, predict
+from gpt1.evaluation.predicting import predict
 from gpt1.model import Attention
 from gpt1.task_checkpoint import load_task_model
 from gpt1.tasks.example import Example, choice, pair, similarity, text
 from gpt1.tasks.splits import TaskData, subset
 from gpt1.tasks.task import Task
-from gpt1.training.finetune_task import PAPER, TaskRun, finetune_task, judge
+from gpt1.training.finetune_task import PAPER, TaskRun, finetune_task
 from gpt1.training.tracking import read_metrics
 
 WHO, WHAT = ("anna", "bob", "carl", "the dog"), ("red house", "old car", "small tree", "cat")
@@ -250,22 +249,6 @@ def test_a_class_without_examples_cannot_be_balanced(base_model: Path) -> None:
     data = data_of(texts(), classes=("animal", "plant", "thing"))
     with pytest.raises(DataError, match="every class, but 'plant' has none"):
         TaskRun(base_model, data, TaskConfig(class_weights="balanced"), QUICK)
-
-
-def test_values_are_judged_in_the_units_of_the_data() -> None:
-    head = HeadConfig(layout="text", label_mean=2.0, label_std=0.5)
-    predictions = Predictions(head, np.array([[0.0], [1.0], [2.0]]))
-    labels = np.array([0.5, 0.0, 2.0], np.float32)
-    figures = judge(predictions, labels, ("pearson",))
-    assert figures["pearson"] == pytest.approx(pearsonr([2.25, 2.0, 3.0], [2.0, 2.5, 3.0])[0])
-    assert figures["valid_loss"] == pytest.approx((0.25 + 1 + 0) / 3)
-
-
-def test_the_loss_of_classes_is_their_cross_entropy() -> None:
-    head = HeadConfig(layout="text", classes=("a", "b"))
-    predictions = Predictions(head, np.log([[0.5, 0.5], [0.2, 0.8]]))
-    figures = judge(predictions, np.array([0, 0]), ("accuracy",))
-    assert figures["valid_loss"] == pytest.approx(-(np.log(0.5) + np.log(0.2)) / 2)
 
 
 def test_a_subset_is_the_same_each_time_and_in_order() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from gpt1.task_model import TaskModel
 from gpt1.tasks.batches import TaskBatch, collate
 from gpt1.tasks.encoding import Encoded, encode_examples
 from gpt1.tasks.example import Example, Label
+from gpt1.tasks.metrics import compute
 from gpt1.tokenizer import Tokenizer
 
 BATCH_TOKENS = 8192
@@ -38,6 +40,10 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.logits)
+
+    def select(self, numbers: Sequence[int]) -> Predictions:
+        """Those of the examples with these numbers."""
+        return Predictions(self.head, self.logits[list(numbers)])
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:
@@ -65,6 +71,18 @@ class Predictions:
         if self.head.kind == "choice":
             return [int(number) for number in self.numbers]
         return [self.head.classes[number] for number in self.numbers]
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """For each example its prediction; and the probability of each class or option."""
+        for number, label in enumerate(self.labels):
+            record: dict[str, Any] = {"prediction": label}
+            if self.head.kind == "class":
+                shares = map(float, self.probabilities[number])
+                record["probabilities"] = dict(zip(self.head.classes, shares, strict=True))
+            elif self.head.kind == "choice":
+                there = np.isfinite(self.logits[number])
+                record["probabilities"] = self.probabilities[number][there].tolist()
+            yield record
 
 
 def predict(model: TaskModel, tokenizer: Tokenizer, examples: Sequence[Example]) -> Predictions:
@@ -115,3 +133,29 @@ def _batches(examples: Sequence[Encoded], share: bool) -> Iterator[tuple[list[in
 def _collate(examples: Sequence[Encoded], numbers: list[int], share: bool) -> TaskBatch:
     labels = np.zeros(len(numbers), np.int64)
     return collate([examples[n] for n in numbers], labels, share_context=share)
+
+
+def judge(
+    predictions: Predictions, labels: NDArray[Any], metrics: Sequence[str]
+) -> dict[str, float]:
+    """Figures of merit of predictions, and their loss.
+
+    Args:
+        predictions: Of N examples.
+        labels: ``(N,)``, from `encode_labels`.
+        metrics: Names in `gpt1.tasks.metrics`.
+
+    Returns:
+        The metrics in their order, then ``valid_loss``: cross-entropy in nats, or the mean squared
+        error in squared standard deviations of the training data.
+    """
+    head = predictions.head
+    if head.kind == "value":
+        values = labels.astype(np.float64) * head.label_std + head.label_mean
+        figures = compute(metrics, values, predictions.values)
+        loss = float(np.mean((predictions.logits[:, 0] - labels) ** 2))
+    else:
+        figures = compute(metrics, labels, predictions.numbers)
+        probabilities = predictions.probabilities[np.arange(len(labels)), labels]
+        loss = float(-np.log(np.maximum(probabilities, 1e-300)).mean())
+    return {**figures, "valid_loss": loss}

@@ -41,7 +41,7 @@ class Columns:
     Attributes:
         texts: Columns of texts: one, or two of a pair, or of a choice its context.
         options: Columns of the options of a choice, or the one that holds a list of them.
-        label: Column of the label.
+        label: Column of the label; empty where there is none.
         is_value: Whether the label is said to be a value and not a class.
     """
 
@@ -97,7 +97,9 @@ def is_number(value: Any) -> bool:
         return False
 
 
-def choose_columns(rows: Sequence[Row], named: Mapping[str, str] | None = None) -> Columns:
+def choose_columns(
+    rows: Sequence[Row], named: Mapping[str, str] | None = None, *, need_label: bool = True
+) -> Columns:
     """Find out which column holds what.
 
     Args:
@@ -106,11 +108,15 @@ def choose_columns(rows: Sequence[Row], named: Mapping[str, str] | None = None) 
             "options" or "option1", "option2" and so on, and "label", or "value" for a number to
             predict. Those that are not named are found: by their usual names, else as the only ones
             left.
+        need_label: Refuse a table without a label.
 
     Raises:
         DataError: If a named column is not there, or they cannot be found.
     """
     named = dict(named or {})
+    if not need_label:
+        there = {name for row in rows for name in row}
+        named = {r: n for r, n in named.items() if r not in ("label", "value") or n in there}
     table = _Table(rows, named)
     _check_names(named, table.all)
     label = tuple(named[role] for role in ("label", "value") if role in named)[:1]
@@ -123,15 +129,15 @@ def choose_columns(rows: Sequence[Row], named: Mapping[str, str] | None = None) 
         texts = _texts(table, is_choice=True)
     elif "context" in named:
         options = options or _options(table)
-    label = label or table.take_only(text=False)
-    missing = "text" if not texts else "label" if not label else "options"
-    if not (texts and label) or ("context" in named and not options):
+    label = label or (table.take_only(text=False) if need_label else ())
+    missing = "text" if not texts else "label" if need_label and not label else "options"
+    if not texts or (need_label and not label) or ("context" in named and not options):
         raise DataError(
             f"cannot tell which column is the {missing}; the columns are {', '.join(table.all)}; "
             "name them, for example text=review,label=stars, or first=a,second=b,label=c, or "
             "context=a,option1=b,option2=c,label=d"
         )
-    return Columns(texts, options, label[0], "value" in named)
+    return Columns(texts, options, label[0] if label else "", "value" in named)
 
 
 def _check_names(named: Mapping[str, str], columns: Sequence[str]) -> None:

@@ -39,6 +39,7 @@ def own_task(
     columns: Mapping[str, str] | None = None,
     *,
     layout: Literal["pair", "similarity"] = "pair",
+    need_label: bool = True,
 ) -> Task:
     """The task a table of labelled texts is for. What it is taken for is logged.
 
@@ -47,6 +48,7 @@ def own_task(
         columns: Which column holds what, see `gpt1.tasks.columns.choose_columns`; those that are
             not named are found.
         layout: Of two texts: "pair" where their order matters, else "similarity".
+        need_label: Refuse a table without a label, which can only be predicted.
 
     Returns:
         A task of the file's name, to read the file and others of the same columns with.
@@ -62,7 +64,7 @@ def own_task(
     if not rows:
         raise DataError(f"{path} has no rows; it needs at least one to tell what its columns are")
     try:
-        chosen = choose_columns(rows, columns)
+        chosen = choose_columns(rows, columns, need_label=need_label)
         meaning = _meaning(rows, chosen)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
@@ -88,7 +90,7 @@ def _no_example(row: Row) -> Example:
 
 def _example(row: Row, columns: Columns, meaning: Meaning, layout: Layout) -> Example:
     options = _options(row, columns)
-    value = row[columns.label]
+    value = row[columns.label] if columns.label else None
     label: Any = None if value is None else meaning.read(value, options)
     first, *others = (row[name] for name in columns.texts)
     if layout == "choice":
@@ -111,6 +113,8 @@ def _options(row: Row, columns: Columns) -> list[str]:
 
 
 def _meaning(rows: Sequence[Row], columns: Columns) -> Meaning:
+    if not columns.label:
+        return Meaning(_stripped, (), "no labels")
     labelled = [row for row in rows if row.get(columns.label) not in (None, "")]
     values = [row[columns.label] for row in labelled]
     name = repr(columns.label)

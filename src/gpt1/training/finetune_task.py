@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,13 @@ from gpt1.checkpoint import load_model, locate
 from gpt1.config import HeadConfig, ScheduleConfig, TaskConfig, TrainingConfig
 from gpt1.data.batches import steps_per_epoch
 from gpt1.errors import ConfigError, DataError
-from gpt1.evaluation.predicting import Predictions, predict_encoded
+from gpt1.evaluation.predicting import judge, predict_encoded
 from gpt1.model import GPT, Attention
 from gpt1.task_checkpoint import load_task_model, save_task_model
 from gpt1.task_model import TaskModel
 from gpt1.tasks.batches import LengthOrder, TaskRows
 from gpt1.tasks.encoding import SPECIAL_TOKENS, Truncation, encode_examples
 from gpt1.tasks.labels import default_metrics, encode_labels, infer_head
-from gpt1.tasks.metrics import compute
 from gpt1.tasks.splits import TaskData, subset
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.card import task_card
@@ -173,32 +172,6 @@ class TaskRun:
         """Metrics of the task on the validation examples, and the loss of the head."""
         predictions = predict_encoded(self.model, self.valid)
         return judge(predictions, self.valid_labels, self.metrics)
-
-
-def judge(
-    predictions: Predictions, labels: NDArray[Any], metrics: Sequence[str]
-) -> dict[str, float]:
-    """Figures of merit of predictions, and their loss.
-
-    Args:
-        predictions: Of N examples.
-        labels: ``(N,)``, from `encode_labels`.
-        metrics: Names in `gpt1.tasks.metrics`.
-
-    Returns:
-        The metrics in their order, then ``valid_loss``: cross-entropy in nats, or the mean squared
-        error in squared standard deviations of the training data.
-    """
-    head = predictions.head
-    if head.kind == "value":
-        values = labels.astype(np.float64) * head.label_std + head.label_mean
-        figures = compute(metrics, values, predictions.values)
-        loss = float(np.mean((predictions.logits[:, 0] - labels) ** 2))
-    else:
-        figures = compute(metrics, labels, predictions.numbers)
-        probabilities = predictions.probabilities[np.arange(len(labels)), labels]
-        loss = float(-np.log(np.maximum(probabilities, 1e-300)).mean())
-    return {**figures, "valid_loss": loss}
 
 
 def finetune_task(
