@@ -168,6 +168,13 @@ OFFICIAL: list[tuple[str, str, str, str, list[Example]]] = [
         [pair("A", "B")],
     ),
     (
+        "mnli",
+        "ax",
+        "diagnostic/diagnostic.tsv",
+        "index\tsentence1\tsentence2\n0\tThe cat sat.\tIt did not.\n",
+        [pair("The cat sat.", "It did not.")],
+    ),
+    (
         "qnli",
         "train",
         "QNLI/train.tsv",

@@ -2,7 +2,7 @@
 
 Source: Williams et al. (2018), part of GLUE. Official sizes: 392,702 / 9,815 of the genres of train
 and 9,832 of others / 9,796 and 9,847, test labels private. The original dev files also hold rows
-the annotators did not agree on, with the label "-".
+the annotators did not agree on, with the label "-". GLUE's diagnostic set is the split "ax".
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ TASK = Task(
         "dev_mismatched": _files("dev_mismatched"),
         "test": _files("test_matched"),
         "test_mismatched": _files("test_mismatched"),
+        "ax": ("AX/AX.tsv", "AX.tsv", "diagnostic/diagnostic.tsv", "diagnostic.tsv"),
     },
     hub=HubSource(
         dataset="nyu-mll/glue",
