@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from gpt1.tasks.own import own_task
 from gpt1.tasks.reading import Examples, read_split
 from gpt1.tasks.splitting import split_examples
 from gpt1.tasks.task import Task, get_task
+
+T = TypeVar("T")
 
 SUBSET_SEED = 0
 """Which examples a subset has does not depend on the seed of the run."""
@@ -133,7 +135,7 @@ def _labelled(examples: Examples, note: Callable[[str], None]) -> Examples:
     return examples.select([n for n, e in enumerate(examples.examples) if e.label is not None])
 
 
-def subset(examples: Sequence[Example], size: int | None) -> Sequence[Example]:
+def subset(examples: Sequence[T], size: int | None) -> Sequence[T]:
     """So many of the examples, the same ones each time, in their order; None: all."""
     if size is None or size >= len(examples):
         return examples
