@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gpt1 import language_model
 from gpt1.errors import CheckpointError, ConfigError, DataError
-from gpt1.evaluation.scoring import Score, score_ids
+from gpt1.evaluation.scoring import Document, Score, score_ids
 from gpt1.language_model import LanguageModel, load
 from lively import lively_model, small_tokenizer
 
@@ -383,6 +383,27 @@ def test_perplexity_of_a_table_reads_the_column_with_the_prefix(tmp_path: Path) 
     path.write_text("id,words\n1,the fox\n2,the dog\n", encoding="utf-8")
     expected = LM.perplexity(["he said: the fox", "he said: the dog"])
     assert LM.perplexity(path, text_column="words", prefix="he said: ") == expected
+
+
+def test_perplexity_tells_of_each_text_where_it_is_from(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("id,words\n1,the fox\n2,the dog\n", encoding="utf-8")
+    of_file: list[Document] = []
+    of_texts: list[Document] = []
+    LM.perplexity(path, text_column="words", prefix="he: ", documents=of_file.append)
+    LM.perplexity(["he: the fox", "he: the dog"], documents=of_texts.append)
+    assert [document.name for document in of_file] == ["table.csv:2", "table.csv:3"]
+    assert [document.name for document in of_texts] == [None, None]
+    assert [d.nats for d in of_file] == [d.nats for d in of_texts]
+
+
+def test_perplexity_takes_a_stride_and_tells_how_far_it_has_come() -> None:
+    told: list[int] = []
+    text = "the quick brown fox jumps over the lazy dog " * 4
+    exact = LM.perplexity([text], stride=1, advance=told.append)
+    assert sum(told) == exact.tokens
+    assert exact.stride == 1
+    assert exact.nats_per_token != LM.perplexity([text]).nats_per_token
 
 
 def test_perplexity_of_a_missing_file_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
@@ -13,7 +14,7 @@ from gpt1.config import GenerationConfig
 from gpt1.data.sources import TextSource
 from gpt1.errors import ConfigError, DataError
 from gpt1.evaluation.explaining import Explanation, explain_ids
-from gpt1.evaluation.scoring import Perplexity, Score, perplexity, score_ids
+from gpt1.evaluation.scoring import Document, Perplexity, Score, perplexity, score_ids
 from gpt1.generation.bad_words import BadWords
 from gpt1.generation.beam import beam_search
 from gpt1.generation.contrastive import ContrastiveDecoder
@@ -250,26 +251,47 @@ class LanguageModel:
         *,
         text_column: str | None = None,
         prefix: str = "",
+        stride: int | None = None,
+        documents: Callable[[Document], object] | None = None,
+        advance: Callable[[int], object] | None = None,
+        seed: int = 0,
     ) -> Perplexity:
-        """How well the model predicts texts: per token, and per character.
+        """How well the model predicts texts: per token, per character and per byte.
 
         Args:
             texts_or_path: Texts, or the path of a file or folder that `TextSource` can read (a
                 ``.txt`` file is one text). A lone string is a path.
             text_column: Of a csv or jsonl file.
             prefix: Put in front of every text.
+            stride: Tokens the window slides by in a text that is too long to be read at once, from
+                1, exact, to ``n_positions``, fastest; default: ``n_positions // 2``.
+            documents: Called with the figures of each text, for example ``list.append``.
+            advance: Called now and then with the number of tokens just scored.
+            seed: Of the resampling that gives the confidence interval.
 
         Returns:
             A `Perplexity`. A first token has nothing before it and is not scored.
 
         Raises:
+            ConfigError: If the stride is out of range.
             DataError: If the file cannot be read or no text has two tokens.
         """
-        texts = texts_or_path
-        if isinstance(texts, (str, Path)):
-            texts = TextSource(texts, text_column)
-        prefixed = (prefix + text for text in texts)
-        return perplexity(self.model, ((text, self.tokenizer.encode(text)) for text in prefixed))
+        named: Iterable[tuple[str | None, str]] = (
+            TextSource(texts_or_path, text_column).named()
+            if isinstance(texts_or_path, (str, Path))
+            else ((None, text) for text in texts_or_path)
+        )
+        for_names, for_texts = tee(named)
+        texts = (prefix + text for _, text in for_texts)
+        return perplexity(
+            self.model,
+            ((text, self.tokenizer.encode(text)) for text in texts),
+            names=(name for name, _ in for_names),
+            stride=stride,
+            documents=documents,
+            advance=advance,
+            seed=seed,
+        )
 
     def explain(self, text: str | Sequence[int], top: int = 5) -> Explanation:
         """What the model expected in each place of a text, and how it came to expect it.

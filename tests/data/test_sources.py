@@ -77,6 +77,16 @@ def test_a_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
     assert list(TextSource(tmp_path)) == ["first", "second", "third", "fourth"]
 
 
+def test_each_text_has_the_name_of_its_file_and_line(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", 'id,text\n1,one\n2,\n3,"two\nlines"\n')
+    write(tmp_path / "b.jsonl", '\n{"text": "three"}\n')
+    write(tmp_path / "c.txt", "four\nlines")
+    source = TextSource(tmp_path)
+    expected = [("a.csv:2", "one"), ("a.csv:5", "two\nlines"), ("b.jsonl:2", "three")]
+    assert list(source.named()) == [*expected, ("c.txt", "four\nlines")]
+    assert source.dropped == 1
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [("a.csv", "text\nhello\n"), ("a.jsonl", '{"text": "hello"}\n'), ("a.txt", "hello")],

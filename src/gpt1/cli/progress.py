@@ -27,13 +27,13 @@ def say(message: str) -> None:
 
 
 class CountProgress:
-    """Counts the texts of each pass over the data."""
+    """Counts the texts of each pass over the data, or whatever else it is told to count."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str = "texts") -> None:
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.completed:.0f} texts"),
+            TextColumn(f"{{task.completed:.0f}} {unit}"),
             TimeElapsedColumn(),
             console=console,
             disable=not console.is_terminal,

@@ -74,18 +74,27 @@ class TextSource:
         self._columns: dict[tuple[str, ...], Column] = {}
 
     def __iter__(self) -> Iterator[str]:
+        return (text for _, text in self.named())
+
+    def named(self) -> Iterator[tuple[str, str]]:
+        """Where each text is from, and the text.
+
+        Yields:
+            ``("jokes.csv:12", text)``: the file and the line on which the row ends; of a .txt file
+            its name alone.
+        """
         self.dropped = 0
         for file in self.files:
-            for text in self._texts(file):
+            for name, text in self._texts(file):
                 if text.strip():
-                    yield text
+                    yield name, text
                 else:
                     self.dropped += 1
 
-    def _texts(self, file: Path) -> Iterator[str]:
+    def _texts(self, file: Path) -> Iterator[tuple[str, str]]:
         if file_kind(file) == ".txt":
             with open_text(file) as stream:
-                yield stream.read()
+                yield file.name, stream.read()
             return
         rows = good_rows(file)
         first = list(islice(rows, 100))
@@ -93,7 +102,7 @@ class TextSource:
             return
         column = self._column(file, [row for _, row in first])
         for line, row in chain(first, rows):
-            yield _text(file, line, row, column.name)
+            yield f"{file.name}:{line}", _text(file, line, row, column.name)
 
     def _column(self, file: Path, rows: list[dict[str, Any]]) -> Column:
         keys = tuple(rows[0])

@@ -21,7 +21,7 @@ from torch import Tensor
 from gpt1.atomic import write_text_atomic
 from gpt1.errors import ConfigError, DataError
 from gpt1.evaluation.explanation_page import html_page
-from gpt1.evaluation.scoring import Window, hidden_states, windows
+from gpt1.evaluation.scoring import Window, checked_stride, hidden_states, windows
 from gpt1.generation.decode import check_ids, evaluation_mode
 from gpt1.model import GPT, GPTOutput
 from gpt1.text.detokenize import END_OF_WORD
@@ -254,7 +254,8 @@ def _expectations(model: GPT, ids: Sequence[int], vocab_size: int) -> Iterator[T
     """``(V,)`` log-probabilities for the place of each token; None for the first."""
     if ids:
         yield None
-    for window in windows(0, len(ids), model.config.n_positions):
+    limit = model.config.n_positions
+    for window in windows(0, len(ids), limit, checked_stride(None, limit)):
         for log_probs in _log_probs(model, _states_of_window(model, ids, window), vocab_size):
             yield from log_probs
 

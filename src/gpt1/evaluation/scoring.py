@@ -2,22 +2,26 @@
 
 Conventions: nats; the first token of a text has nothing before it, so it is read but not scored.
 A text of up to ``n_positions + 1`` tokens is scored exactly. In a longer one the window slides by
-``n_positions // 2``: every later token is scored with at least ``n_positions - n_positions // 2``
-tokens before it.
+``stride`` tokens: every later token is scored with at least ``n_positions + 1 - stride`` tokens
+before it. Stride 1 is exact: each has the ``n_positions`` tokens before it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from gpt1.errors import DataError
+from gpt1.errors import ConfigError, DataError
+from gpt1.evaluation.bootstrap import interval, resampled_sums
 from gpt1.generation.decode import check_ids, evaluation_mode
 from gpt1.model import GPT, token_log_probs
 
@@ -52,6 +56,50 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Document:
+    """How well a model predicts one of several texts.
+
+    Attributes:
+        number: Its place among them, from 0.
+        name: Where it is from, where that is known: ``jokes.csv:12`` is a file and a line of it.
+        tokens: Number of scored tokens: all but the first.
+        nats: Their loss, summed up.
+        characters: Number of characters of the text as it was given.
+        utf8_bytes: Size of the text in UTF-8.
+        nats_per_token: Mean loss; None, as are the next two, if no token is scored.
+        bits_per_character: The loss, in bits, per character.
+        bits_per_byte: The loss, in bits, per byte of UTF-8.
+    """
+
+    number: int
+    name: str | None
+    tokens: int
+    nats: float
+    characters: int
+    utf8_bytes: int
+    nats_per_token: float | None
+    bits_per_character: float | None
+    bits_per_byte: float | None
+
+
+@dataclass(frozen=True)
+class Interval:
+    """95% confidence intervals, each a lower and an upper end; see `gpt1.evaluation.bootstrap`.
+
+    Attributes:
+        nats_per_token: Of the figure of that name in `Perplexity`, as are the others.
+        perplexity: Of the perplexity.
+        bits_per_character: Of the bits per character.
+        bits_per_byte: Of the bits per byte.
+    """
+
+    nats_per_token: tuple[float, float]
+    perplexity: tuple[float, float]
+    bits_per_character: tuple[float, float]
+    bits_per_byte: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Perplexity:
     """How well a model predicts texts.
 
@@ -59,17 +107,26 @@ class Perplexity:
         nats_per_token: Mean loss of the scored tokens.
         perplexity: ``exp(nats_per_token)``.
         bits_per_character: All loss, in bits, per character of the texts as they were given.
+        bits_per_byte: The same per byte of their UTF-8.
         tokens: Number of scored tokens.
         characters: Number of characters, of the texts with at least one scored token.
+        utf8_bytes: Size of such texts in UTF-8.
         texts: Number of such texts.
+        stride: Tokens the window slid by in long texts; 1 is exact.
+        interval: How far other texts of the kind could have led elsewhere; None of one text, for
+            which there is nothing to resample.
     """
 
     nats_per_token: float
     perplexity: float
     bits_per_character: float
+    bits_per_byte: float
     tokens: int
     characters: int
+    utf8_bytes: int
     texts: int
+    stride: int
+    interval: Interval | None
 
 
 class Window(NamedTuple):
@@ -93,18 +150,18 @@ class Window(NamedTuple):
         return self.end - 1 - self.start
 
 
-def windows(text: int, num_tokens: int, n_positions: int) -> Iterator[Window]:
+def windows(text: int, num_tokens: int, n_positions: int, stride: int) -> Iterator[Window]:
     """Cut a text into windows that score each of its tokens but the first once, in order.
 
     Args:
         text: Its number.
         num_tokens: Its length.
         n_positions: Tokens the model can read at once.
+        stride: Tokens scored by each window but the first, in ``[1, n_positions]``.
 
     Yields:
         Windows that read at most ``n_positions`` tokens.
     """
-    stride = max(1, n_positions // 2)
     first = 1
     while first < num_tokens:
         end = min(num_tokens, first + (n_positions if first == 1 else stride))
@@ -112,25 +169,55 @@ def windows(text: int, num_tokens: int, n_positions: int) -> Iterator[Window]:
         first = end
 
 
-def score_ids(model: GPT, texts: Sequence[Sequence[int]]) -> list[Score]:
+def checked_stride(stride: int | None, n_positions: int) -> int:
+    """The stride to use: ``n_positions // 2`` for None.
+
+    Raises:
+        ConfigError: If it is not in ``[1, n_positions]``.
+    """
+    if stride is None:
+        return max(1, n_positions // 2)
+    if not 1 <= stride <= n_positions:
+        raise ConfigError(
+            f"stride is {stride} but must be from 1, which is exact, to the model's "
+            f"{n_positions} positions, which is fastest"
+        )
+    return stride
+
+
+def score_ids(
+    model: GPT,
+    texts: Sequence[Sequence[int]],
+    *,
+    stride: int | None = None,
+    advance: Callable[[int], object] | None = None,
+) -> list[Score]:
     """Score texts given as token ids, in batches of similar length.
 
     Args:
         model: Any device, any dtype.
         texts: Ids in ``[0, V)``.
+        stride: Tokens the window slides by in a long text, in ``[1, n_positions]``; default:
+            ``n_positions // 2``. With 1 every token has the longest context that fits.
+        advance: Told after each batch how many tokens it has scored.
 
     Returns:
         One `Score` a text, in order.
 
     Raises:
+        ConfigError: If the stride is out of range.
         DataError: If an id is outside the vocabulary.
     """
     check_ids("text", texts, model.config.vocab_size)
     log_probs: list[list[float | None]] = [[None] * len(ids) for ids in texts]
     limit = model.config.n_positions
-    todo = [w for number, ids in enumerate(texts) for w in windows(number, len(ids), limit)]
+    stride = checked_stride(stride, limit)
+    todo = [w for number, ids in enumerate(texts) for w in windows(number, len(ids), limit, stride)]
     for batch in _batches(todo):
-        values = iter(_log_probs_of_batch(model, texts, batch))
+        found = _log_probs_of_batch(model, texts, batch)
+        if advance:
+            advance(len(found))
+        values = iter(found)
         for window in batch:
             scored = list(islice(values, window.end - window.first))
             log_probs[window.text][window.first : window.end] = scored
@@ -173,39 +260,114 @@ def hidden_states(model: GPT, rows: Sequence[Sequence[int]]) -> Tensor:
         return model.hidden(torch.tensor(padded, device=model.device))
 
 
-def perplexity(model: GPT, texts: Iterable[tuple[str, Sequence[int]]]) -> Perplexity:
+def perplexity(
+    model: GPT,
+    texts: Iterable[tuple[str, Sequence[int]]],
+    *,
+    names: Iterable[str | None] = repeat(None),
+    stride: int | None = None,
+    documents: Callable[[Document], object] | None = None,
+    advance: Callable[[int], object] | None = None,
+    seed: int = 0,
+) -> Perplexity:
     """Mean loss of a model over texts.
 
     Args:
         model: Any device, any dtype.
         texts: Each text and its token ids; read as they are needed.
+        names: Where each text is from; read along with them.
+        stride: As for `score_ids`.
+        documents: Given the figures of each text, in order, as soon as they are known.
+        advance: As for `score_ids`.
+        seed: Of the resampling that gives the interval.
 
     Returns:
         A `Perplexity`; texts with fewer than two tokens count for nothing.
 
     Raises:
+        ConfigError: If the stride is out of range.
         DataError: If no text has two tokens.
     """
-    total, tokens, characters, count = 0.0, 0, 0, 0
-    stream = iter(texts)
-    while group := list(islice(stream, TEXTS_AT_ONCE)):
-        scores = score_ids(model, [ids for _, ids in group])
-        for (text, _), score in zip(group, scores, strict=True):
-            total -= score.sum
-            tokens += score.num_tokens
-            characters += len(text) if score.num_tokens else 0
-            count += score.num_tokens > 0
-    if not tokens:
+    stride = checked_stride(stride, model.config.n_positions)
+    figures = array("d")  # four a text that counts: thus bounded memory for any number of texts
+    for document in _documents(model, texts, iter(names), stride, advance):
+        if documents:
+            documents(document)
+        if document.tokens:
+            sizes = (document.tokens, document.characters, document.utf8_bytes)
+            figures.extend((document.nats, *sizes))
+    if not figures:
         raise DataError(
             "there is nothing to score: no text has two or more tokens, and a text's first token "
             "has nothing before it to be predicted from; check the data or the column"
         )
-    mean = total / tokens
+    return _summary(np.array(figures).reshape(-1, 4), stride, seed)
+
+
+def _documents(
+    model: GPT,
+    texts: Iterable[tuple[str, Sequence[int]]],
+    names: Iterator[str | None],
+    stride: int,
+    advance: Callable[[int], object] | None,
+) -> Iterator[Document]:
+    """The figures of each text, in order."""
+    stream, number = iter(texts), 0
+    while group := list(islice(stream, TEXTS_AT_ONCE)):
+        scores = score_ids(model, [ids for _, ids in group], stride=stride, advance=advance)
+        for (text, _), score in zip(group, scores, strict=True):
+            yield _document(number, next(names, None), text, score)
+            number += 1
+
+
+def _document(number: int, name: str | None, text: str, score: Score) -> Document:
+    nats, tokens = -score.sum, score.num_tokens
+    size = len(text.encode(errors="surrogatepass"))
+    bits = nats / math.log(2)
+    scored = tokens > 0
+    return Document(
+        number=number,
+        name=name,
+        tokens=tokens,
+        nats=nats,
+        characters=len(text),
+        utf8_bytes=size,
+        nats_per_token=nats / tokens if scored else None,
+        bits_per_character=bits / len(text) if scored else None,
+        bits_per_byte=bits / size if scored else None,
+    )
+
+
+def _summary(figures: NDArray[np.float64], stride: int, seed: int) -> Perplexity:
+    """What ``(N, 4)`` figures amount to: nats, tokens, characters and bytes of each text."""
+    sums = figures.sum(axis=0)
+    nats_per_token, bits_per_character, bits_per_byte = map(float, _rates(sums))
+    _, tokens, characters, utf8_bytes = map(int, sums)
     return Perplexity(
-        nats_per_token=mean,
-        perplexity=math.inf if mean > 700 else math.exp(mean),
-        bits_per_character=total / math.log(2) / characters,
+        nats_per_token=nats_per_token,
+        perplexity=_exp(nats_per_token),
+        bits_per_character=bits_per_character,
+        bits_per_byte=bits_per_byte,
         tokens=tokens,
         characters=characters,
-        texts=count,
+        utf8_bytes=utf8_bytes,
+        texts=len(figures),
+        stride=stride,
+        interval=_interval(figures, seed) if len(figures) > 1 else None,
     )
+
+
+def _interval(figures: NDArray[np.float64], seed: int) -> Interval:
+    by_token, by_character, by_byte = map(interval, _rates(resampled_sums(figures, seed)))
+    return Interval(by_token, (_exp(by_token[0]), _exp(by_token[1])), by_character, by_byte)
+
+
+def _rates(sums: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Nats per token, bits per character and bits per byte of sums ``(..., 4)``."""
+    nats, tokens, characters, utf8_bytes = np.moveaxis(sums, -1, 0)
+    bits = nats / math.log(2)
+    return nats / tokens, bits / characters, bits / utf8_bytes
+
+
+def _exp(nats: float) -> float:
+    return math.inf if nats > 700 else math.exp(nats)
