@@ -64,8 +64,11 @@ TABLES: dict[str, list[tuple[type[Any], str]]] = {
 }
 """Which page lists the settings of which config, and under what prefix."""
 
-FOREIGN_FLAGS = {"--extra-index-url", "--strict"}
-"""Flags of pip and mkdocs."""
+FOREIGN_FLAGS = {
+    *("--extra-index-url", "--strict"),
+    *("--batch_size", "--include_path", "--limit", "--model_args", "--output_path", "--tasks"),
+}
+"""Flags of pip and mkdocs, and of lm_eval."""
 
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```[ ]*$", re.MULTILINE | re.DOTALL)
 JOKES = 60

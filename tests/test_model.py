@@ -28,6 +28,7 @@ from gpt1.model import (
     packed_positions,
     shift_labels,
     token_log_probs,
+    token_scores,
 )
 
 CONFIG = GPTConfig(vocab_size=50, n_positions=12, n_embd=16, n_layer=2, n_head=2)
@@ -431,9 +432,12 @@ def test_the_fused_loss_and_its_gradients_are_those_of_full_logits(
         loss = lm_loss(hidden, table, targets, weights if weighted else None)
         actual = torch.autograd.grad(3 * loss, (hidden, table))
         log_probs = token_log_probs(hidden, table, targets)
+        scores = token_scores(hidden, table, targets)
     assert_close(loss, plain)
     assert_close(actual, expected)
     assert_close(log_probs, -losses.detach())
+    assert_close(scores[0], log_probs)
+    assert scores[1].tolist() == ((hidden @ table.T).argmax(-1) == targets).tolist()
 
 
 def test_a_frozen_table_gets_no_gradient_and_the_states_still_do() -> None:

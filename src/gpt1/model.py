@@ -526,6 +526,18 @@ def token_log_probs(hidden: Tensor, table: Tensor, targets: Tensor) -> Tensor:
     return torch.cat(chunks) if chunks else hidden.new_empty(0, dtype=torch.float32)
 
 
+@torch.no_grad()
+def token_scores(hidden: Tensor, table: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """`token_log_probs`, and whether each target is the likeliest token, ``(N,)`` bool."""
+    log_probs = hidden.new_empty(len(hidden), dtype=torch.float32)
+    likeliest = torch.empty_like(targets, dtype=torch.bool)
+    for rows, logits in _logit_chunks(hidden, table):
+        target = targets[rows]
+        log_probs[rows] = logits.gather(1, target[:, None]).squeeze(1) - logits.logsumexp(1)
+        likeliest[rows] = logits.argmax(1) == target
+    return log_probs, likeliest
+
+
 def _logit_chunks(hidden: Tensor, table: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Rows and their float32 logits, as many rows at a time as `LOSS_CHUNK_BYTES` allows."""
     rows = max(1, LOSS_CHUNK_BYTES // (4 * len(table)))

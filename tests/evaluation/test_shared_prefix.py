@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gpt1.errors import DataError
 from gpt1.evaluation import shared_prefix
 from gpt1.evaluation.scoring import score_ids
-from gpt1.evaluation.shared_prefix import continuation_log_probs, cut_prompts
+from gpt1.evaluation.shared_prefix import continuation_log_probs, continuation_scores, cut_prompts
 from gpt1.model import GPT
 from lively import lively_model
 
@@ -64,6 +64,33 @@ def test_log_probs_are_those_of_the_plain_concatenations(
         for candidate, values in zip(some, rows, strict=True):
             assert values.dtype == np.float32
             assert values.tolist() == pytest.approx(alone(MODEL, prompt, candidate), abs=2e-5)
+
+
+@given(questions)
+def test_the_likeliest_tokens_are_those_of_the_plain_concatenations(
+    asked: list[tuple[list[int], list[list[int]]]],
+) -> None:
+    prompts = [prompt[: N_POSITIONS + 1 - 6] for prompt, _ in asked]
+    best = [greedy(prompt, 3) for prompt in prompts]
+    candidates = [[*some, ids, ids[:1]] for (_, some), ids in zip(asked, best, strict=True)]
+    found = continuation_scores(MODEL, prompts, candidates)
+    for prompt, some, scores in zip(prompts, candidates, found, strict=True):
+        for candidate, score in zip(some, scores, strict=True):
+            ids = torch.tensor([*prompt, *candidate])
+            with torch.no_grad():
+                best_ids = MODEL(ids[None, : max(1, len(ids) - 1)]).logits[0].argmax(-1)
+            expected = [best_ids[len(prompt) - 1 + n] == token for n, token in enumerate(candidate)]
+            assert score.likeliest.tolist() == expected
+        assert scores[-1].likeliest.all()
+        assert scores[-2].likeliest.all()
+
+
+def greedy(prompt: list[int], tokens: int) -> list[int]:
+    ids = list(prompt)
+    for _ in range(tokens):
+        with torch.no_grad():
+            ids.append(int(MODEL(torch.tensor([ids])).logits[0, -1].argmax()))
+    return ids[len(prompt) :]
 
 
 @given(questions, st.randoms(use_true_random=False))

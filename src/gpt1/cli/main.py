@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate perplexity": "how well a model predicts a text",
     "evaluate zero-shot": "tasks, or any classification, without training on them",
     "evaluate task": "what a task model predicts, and how often it is right",
+    "evaluate harness": "run the benchmarks of lm-evaluation-harness",
     "tokenizer train": "learn a vocabulary from texts",
     "tokenizer encode": "text to token ids",
     "tokenizer decode": "token ids to text",

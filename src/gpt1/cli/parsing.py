@@ -31,15 +31,18 @@ def parse(name: str, module: ModuleType, words: list[str]) -> Namespace:
     Args:
         name: Words of the command, for the usage line.
         module: Has ``add_arguments(parser)`` and ``EXAMPLES``; and ``RESUMES_A_FILE`` where
-            ``--resume`` is not about the folder of a run.
+            ``--resume`` is not about the folder of a run. Or has ``PASSES_WORDS_ON``, where
+            another program parses them.
         words: After the command.
 
     Returns:
-        The values; ``config`` and the like are left out.
+        The values; ``config`` and the like are left out. Or the words, under that name.
 
     Raises:
         ConfigError: If a flag or a key of a config file is unknown, missing or of the wrong kind.
     """
+    if hasattr(module, "PASSES_WORDS_ON"):
+        return Namespace(words=words)  # type: ignore[no-untyped-call]
     parser = ArgumentParser(
         prog=f"gpt1 {name}",
         description=COMMANDS[name].capitalize() + ".",

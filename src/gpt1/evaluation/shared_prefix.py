@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from gpt1.errors import DataError
 from gpt1.evaluation.scoring import BATCH_TOKENS
 from gpt1.generation.decode import HasModes, check_ids, evaluation_mode
-from gpt1.model import GPT, token_log_probs
+from gpt1.model import GPT, token_scores
 
 PROMPTS_AT_ONCE = 1024
 """Prompts that are ordered by length together, to bound memory."""
@@ -29,6 +29,18 @@ LogProbs: TypeAlias = NDArray[np.float32]
 
 Advance: TypeAlias = Callable[[int, int], None]
 """Called with the number of tokens read so far and of all; shared ones count as often as used."""
+
+
+class ContinuationScore(NamedTuple):
+    """What a model makes of a continuation.
+
+    Attributes:
+        log_probs: Of each of its tokens.
+        likeliest: ``(its tokens,)`` bool: whether no other token is likelier in its place.
+    """
+
+    log_probs: LogProbs
+    likeliest: NDArray[np.bool_]
 
 
 class TokenModel(HasModes, Protocol):
@@ -48,7 +60,19 @@ def continuation_log_probs(
     *,
     advance: Advance | None = None,
 ) -> list[list[LogProbs]]:
-    """Log-probabilities of every candidate continuation of every prompt, token by token.
+    """The log-probabilities alone of `continuation_scores`, which see."""
+    scores = continuation_scores(model, prompts, continuations, advance=advance)
+    return [[score.log_probs for score in candidates] for candidates in scores]
+
+
+def continuation_scores(
+    model: TokenModel,
+    prompts: Sequence[Sequence[int]],
+    continuations: Sequence[Sequence[Sequence[int]]],
+    *,
+    advance: Advance | None = None,
+) -> list[list[ContinuationScore]]:
+    """Score every candidate continuation of every prompt, token by token.
 
     Args:
         model: A `GPT`, or anything with ``hidden``, ``tokens_embed.weight``, ``config.vocab_size``
@@ -59,8 +83,8 @@ def continuation_log_probs(
         advance: Told about progress.
 
     Returns:
-        For each prompt, for each candidate, ``(its tokens,)``: those of `score_ids` on the plain
-        concatenation.
+        For each prompt, for each candidate, its score; the log-probabilities are those of
+        `score_ids` on the plain concatenation.
 
     Raises:
         DataError: If a prompt is empty, a candidate is longer than the model can read, an id is
@@ -72,7 +96,8 @@ def continuation_log_probs(
             "give each prompt a list of candidates"
         )
     prompts, _ = cut_prompts(prompts, continuations, model.config.n_positions)
-    found = [[np.empty(0, np.float32)] * len(candidates) for candidates in continuations]
+    nothing = ContinuationScore(np.empty(0, np.float32), np.empty(0, bool))
+    found = [[nothing] * len(candidates) for candidates in continuations]
     total = _tokens_to_read(prompts, continuations)
     done = 0
     for start in range(0, len(prompts), PROMPTS_AT_ONCE):
@@ -85,8 +110,8 @@ def continuation_log_probs(
         ]
         check_ids("sequence", [s.ids for s in sequences], model.config.vocab_size)
         for batch in _batches(_rows(sequences, model)):
-            for sequence, values in _scored(model, batch):
-                found[sequence.prompt][sequence.candidate] = values
+            for sequence, score in _scored(model, batch):
+                found[sequence.prompt][sequence.candidate] = score
                 done += len(sequence.ids) - 1
             if advance is not None:
                 advance(done, total)
@@ -236,8 +261,8 @@ def _batches(rows: list[_Row]) -> Iterator[list[_Row]]:
 
 
 @torch.inference_mode()
-def _scored(model: TokenModel, batch: list[_Row]) -> Iterator[tuple[_Sequence, LogProbs]]:
-    """Every sequence of the rows and the log-probabilities of its scored tokens."""
+def _scored(model: TokenModel, batch: list[_Row]) -> Iterator[tuple[_Sequence, ContinuationScore]]:
+    """Every sequence of the rows and the score of its continuation."""
     states = _states(model, batch)
     predictors = [
         states[number, path] for number, row in enumerate(batch) for path in row.predictors
@@ -245,11 +270,10 @@ def _scored(model: TokenModel, batch: list[_Row]) -> Iterator[tuple[_Sequence, L
     sequences = [sequence for row in batch for sequence in row.sequences]
     targets = [token for sequence in sequences for token in sequence.ids[sequence.first :]]
     table = model.tokens_embed.weight
-    values = token_log_probs(
-        torch.cat(predictors), table, torch.tensor(targets, device=table.device)
-    )
-    parts = np.split(values.cpu().numpy(), np.cumsum([len(p) for p in predictors])[:-1])
-    return zip(sequences, parts, strict=True)
+    scores = token_scores(torch.cat(predictors), table, torch.tensor(targets, device=table.device))
+    ends = np.cumsum([len(p) for p in predictors])[:-1]
+    log_probs, likeliest = (np.split(values.cpu().numpy(), ends) for values in scores)
+    return zip(sequences, map(ContinuationScore, log_probs, likeliest), strict=True)
 
 
 def _states(model: TokenModel, batch: list[_Row]) -> Tensor:
