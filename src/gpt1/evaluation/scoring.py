@@ -17,9 +17,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gpt1.backbone import Backbone
 from gpt1.errors import DataError
 from gpt1.generation.decode import check_ids, evaluation_mode
-from gpt1.model import GPT, token_log_probs
+from gpt1.model import token_log_probs
 
 BATCH_TOKENS = 4096
 """Tokens of one forward pass, padding included; a window that is longer goes alone."""
@@ -112,7 +113,7 @@ def windows(text: int, num_tokens: int, n_positions: int) -> Iterator[Window]:
         first = end
 
 
-def score_ids(model: GPT, texts: Sequence[Sequence[int]]) -> list[Score]:
+def score_ids(model: Backbone, texts: Sequence[Sequence[int]]) -> list[Score]:
     """Score texts given as token ids, in batches of similar length.
 
     Args:
@@ -151,7 +152,7 @@ def _batches(todo: list[Window]) -> Iterator[list[Window]]:
 
 @torch.inference_mode()
 def _log_probs_of_batch(
-    model: GPT, texts: Sequence[Sequence[int]], batch: list[Window]
+    model: Backbone, texts: Sequence[Sequence[int]], batch: list[Window]
 ) -> list[float]:
     """Log-probabilities of the scored tokens of the windows, one window after the other."""
     read = [texts[w.text][w.start : w.end - 1] for w in batch]
@@ -165,15 +166,15 @@ def _log_probs_of_batch(
     return values
 
 
-def hidden_states(model: GPT, rows: Sequence[Sequence[int]]) -> Tensor:
-    """Output of the last block, ``(B, T, D)``, for rows of ids padded on the right to ``T``."""
+def hidden_states(model: Backbone, rows: Sequence[Sequence[int]]) -> Tensor:
+    """What `lm_head` scores, ``(B, T, D)``, for rows of ids padded on the right to ``T``."""
     longest = max(map(len, rows))
     padded = [[*row, *[0] * (longest - len(row))] for row in rows]
     with evaluation_mode(model):
         return model.hidden(torch.tensor(padded, device=model.device))
 
 
-def perplexity(model: GPT, texts: Iterable[tuple[str, Sequence[int]]]) -> Perplexity:
+def perplexity(model: Backbone, texts: Iterable[tuple[str, Sequence[int]]]) -> Perplexity:
     """Mean loss of a model over texts.
 
     Args:
