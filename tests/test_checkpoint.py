@@ -14,8 +14,9 @@ from torch import Tensor
 from transformers import AutoTokenizer, OpenAIGPTConfig, OpenAIGPTLMHeadModel, OpenAIGPTModel
 
 from gpt1.checkpoint import DTYPES, load_model, locate, save_model
-from gpt1.config import GPTConfig
+from gpt1.config import GPTConfig, LSTMConfig
 from gpt1.errors import CheckpointError, ConfigError
+from gpt1.lstm import LSTM
 from gpt1.model import GPT
 from gpt1.tokenizer import END_OF_TEXT, Tokenizer
 
@@ -72,6 +73,17 @@ def test_a_saved_model_comes_back_equal_trainable_and_in_eval_mode(
     assert loaded.config == model.config
     assert not loaded.training
     assert all(parameter.requires_grad for parameter in loaded.parameters())
+
+
+def test_an_lstm_comes_back_as_one(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    model = LSTM(LSTMConfig(vocab_size=80, n_positions=12, n_embd=6, n_units=10, resid_pdrop=0.2))
+    save_model(tmp_path / "lstm", model, tokenizer)
+    loaded = load_model(tmp_path / "lstm")
+    assert loaded.config == model.config
+    torch.testing.assert_close(loaded.state_dict(), model.state_dict(), rtol=0, atol=0)
+    stored = json.loads((tmp_path / "lstm" / "config.json").read_text(encoding="utf-8"))
+    assert stored["model_type"] == "gpt1-lstm"
+    assert not {"architectures", "n_ctx"} & stored.keys()
 
 
 def test_transformers_loads_a_saved_model_completely(folder: Path, model: GPT) -> None:
@@ -191,6 +203,7 @@ def test_missing_weights_are_named(folder: Path) -> None:
         ("[]", "config.json holds a list, not a JSON object"),
         ('{"model_type": "gpt2"}', "model_type is 'gpt2' but must be 'openai-gpt'"),
         ("{}", "model_type is None but must be 'openai-gpt'"),
+        ('{"model_type": "gpt1-lstm", "n_units": 0}', "config.json: n_units is 0 but must be at"),
         ('{"model_type": "openai-gpt", "afn": "tanh"}', "afn is 'tanh' but must be one of gelu, "),
         ('{"model_type": "openai-gpt", "n_head": 5}', "config.json: n_head is 5 but must divide"),
         ('{"model_type": "openai-gpt", "n_layer": "2"}', "n_layer is '2' but must be a int"),

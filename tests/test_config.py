@@ -10,6 +10,7 @@ import pytest
 from gpt1.config import (
     GenerationConfig,
     GPTConfig,
+    LSTMConfig,
     OptimizerConfig,
     PrepareConfig,
     ScheduleConfig,
@@ -20,6 +21,7 @@ from gpt1.errors import ConfigError
 
 CONFIGS = [
     GPTConfig,
+    LSTMConfig,
     OptimizerConfig,
     ScheduleConfig,
     TrainingConfig,
@@ -40,6 +42,9 @@ BAD_VALUES: list[tuple[type, dict[str, Any], str]] = [
     (GPTConfig, {"layer_norm_epsilon": -1.0}, "layer_norm_epsilon is -1.0 but must be at least 0"),
     (GPTConfig, {"initializer_range": -1.0}, "initializer_range is -1.0 but must be at least 0"),
     (GPTConfig, {"afn": "tanh"}, "afn is 'tanh' but must be 'gelu', 'relu' or 'silu'"),
+    (LSTMConfig, {"n_units": 0}, "n_units is 0 but must be at least 1"),
+    (LSTMConfig, {"resid_pdrop": 2.0}, "resid_pdrop is 2.0 but must be between 0 and 1"),
+    (LSTMConfig, {"initializer_range": 0.0}, "initializer_range is 0.0 but must be at least 1e-06"),
     (OptimizerConfig, {"name": "sgd"}, "name is 'sgd' but must be 'adamw' or 'muon'"),
     (OptimizerConfig, {"beta1": 1.5}, "beta1 is 1.5 but must be between 0 and 0.999999"),
     (OptimizerConfig, {"beta2": -1.0}, "beta2 is -1.0 but must be between 0 and 0.999999"),
@@ -73,6 +78,7 @@ BAD_VALUES: list[tuple[type, dict[str, Any], str]] = [
     (TrainingConfig, {"patience": 0}, "patience is 0 but must be at least 1"),
     (TrainingConfig, {"save_every_steps": -1}, "save_every_steps is -1 but must be at least 0"),
     (TrainingConfig, {"log_every_steps": 0}, "log_every_steps is 0 but must be at least 1"),
+    (TrainingConfig, {"snapshot_steps": (0, -1)}, "snapshot_steps is [0, -1] but each must be a "),
     (GenerationConfig, {"max_new_tokens": 0}, "max_new_tokens is 0 but must be at least 1"),
     (GenerationConfig, {"temperature": -1.0}, "temperature is -1.0 but must be at least 0"),
     (GenerationConfig, {"top_k": 0}, "top_k is 0 but must be at least 1"),

@@ -12,9 +12,10 @@ import torch
 
 from gpt1.checkpoint import load_model, save_model
 from gpt1.cli import convert as command
-from gpt1.config import GPTConfig
+from gpt1.config import GPTConfig, LSTMConfig
 from gpt1.convert import FORMATS, Conversion, convert
 from gpt1.errors import CheckpointError, ConfigError
+from gpt1.lstm import LSTM
 from gpt1.model import GPT
 from gpt1.tokenizer import END_OF_TEXT, Tokenizer
 
@@ -147,6 +148,18 @@ def test_a_full_disk_is_one_clear_error_in_either_format(tmp_path: Path, folder:
 def test_an_unknown_format_is_refused(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(ConfigError, match="format is 'pt' but must be one of hf, openai"):
         convert(folder, tmp_path / "out", to="pt")  # type: ignore[arg-type]
+
+
+def test_an_lstm_is_copied_but_has_no_place_in_the_authors_format(
+    tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    shape = LSTMConfig(vocab_size=tokenizer.vocab_size, n_positions=8, n_embd=4, n_units=6)
+    save_model(tmp_path / "lstm", LSTM(shape), tokenizer)
+    convert(tmp_path / "lstm", tmp_path / "copy")
+    assert files_of(tmp_path / "copy") == files_of(tmp_path / "lstm")
+    with pytest.raises(CheckpointError, match="the authors' format needs a Transformer, and this"):
+        convert(tmp_path / "lstm", tmp_path / "shards", to="openai")
+    assert not (tmp_path / "shards").exists()
 
 
 def run_command(*words: str) -> int:

@@ -39,6 +39,7 @@ from gpt1.cli.parsing import parse
 from gpt1.config import (
     GenerationConfig,
     GPTConfig,
+    LSTMConfig,
     OptimizerConfig,
     PrepareConfig,
     ScheduleConfig,
@@ -60,7 +61,7 @@ TABLES: dict[str, list[tuple[type[Any], str]]] = {
         (OptimizerConfig, "optimizer."),
         (ScheduleConfig, "schedule."),
     ],
-    "pretraining.md": [(GPTConfig, "model."), (PrepareConfig, "prepare.")],
+    "pretraining.md": [(GPTConfig, "model."), (LSTMConfig, "lstm."), (PrepareConfig, "prepare.")],
 }
 """Which page lists the settings of which config, and under what prefix."""
 

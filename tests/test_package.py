@@ -23,7 +23,7 @@ import gpt1.config
 from gpt1.cli.arguments import collect
 from gpt1.cli.main import COMMANDS
 from gpt1.cli.parsing import parse
-from gpt1.config import GPTConfig, PrepareConfig, TextConfig, TrainingConfig
+from gpt1.config import PrepareConfig, TextConfig, TrainingConfig
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "src" / "gpt1"
@@ -184,7 +184,7 @@ def test_a_recipe_loads_by_the_command_it_names(
     values = parse(name, module, words)
     collect(TrainingConfig, values)
     if name == "pretrain":
-        collect(GPTConfig, values.model)
+        module.model_shape(values)
         collect(PrepareConfig, values.prepare)
     else:
         collect(TextConfig, values)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gpt1.config import (
         GenerationConfig,
         GPTConfig,
+        LSTMConfig,
         OptimizerConfig,
         PrepareConfig,
         ScheduleConfig,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         TrainingConfig,
     )
     from gpt1.language_model import LanguageModel, load
+    from gpt1.lstm import LSTM
     from gpt1.model import GPT
     from gpt1.tokenizer import Tokenizer
     from gpt1.training.finetune import finetune_lm
@@ -30,6 +32,8 @@ _HOMES = {
     "GPT": "model",
     "GPTConfig": "config",
     "GenerationConfig": "config",
+    "LSTM": "lstm",
+    "LSTMConfig": "config",
     "LanguageModel": "language_model",
     "OptimizerConfig": "config",
     "PrepareConfig": "config",
@@ -42,10 +46,12 @@ _HOMES = {
     "pretrain": "training.pretrain",
 }
 
-__all__ = [
+__all__ = [  # noqa: RUF022 (plain order)
     "GPT",
     "GPTConfig",
     "GenerationConfig",
+    "LSTM",
+    "LSTMConfig",
     "LanguageModel",
     "OptimizerConfig",
     "PrepareConfig",

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from gpt1 import hf_config, hub, openai_shards
 from gpt1.atomic import atomic_folder, check_destination
-from gpt1.config import GPTConfig
+from gpt1.backbone import Backbone, new_backbone
+from gpt1.config import BackboneConfig
 from gpt1.errors import CheckpointError, ConfigError
-from gpt1.model import GPT
 from gpt1.tokenizer import Tokenizer
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -40,7 +40,7 @@ def load_model(
     *,
     device: str | torch.device = "cpu",
     dtype: str | torch.dtype | None = None,
-) -> GPT:
+) -> Backbone:
     """Read a model, in eval mode and trainable; on the CPU its weights stay in the mapped file.
 
     Args:
@@ -50,7 +50,8 @@ def load_model(
         dtype: "float32", "bfloat16" or "float16"; None keeps the stored one.
 
     Returns:
-        The model. Changing its weights never changes the files.
+        The model, a `GPT` or, where `config.json` says so, an `LSTM`. Changing its weights never
+        changes the files.
 
     Raises:
         CheckpointError: If a file is missing or damaged, or tensors do not fit the configuration.
@@ -59,7 +60,7 @@ def load_model(
     folder, device, dtype = Path(folder), check_device(device), check_dtype(dtype)
     if openai_shards.is_release(folder):
         tensors = openai_shards.read(folder)
-        config = openai_shards.infer_config(tensors)
+        config: BackboneConfig = openai_shards.infer_config(tensors)
     else:
         config = hf_config.read_config(folder / CONFIG)
         tensors = _language_model_tensors(folder)
@@ -98,7 +99,7 @@ def check_dtype(name: str | torch.dtype | None) -> torch.dtype | None:
     return dtype
 
 
-def build_model(config: GPTConfig, tensors: Mapping[str, Tensor], source: Path) -> GPT:
+def build_model(config: BackboneConfig, tensors: Mapping[str, Tensor], source: Path) -> Backbone:
     """A model, in eval mode, whose weights are the given tensors themselves.
 
     Args:
@@ -113,7 +114,7 @@ def build_model(config: GPTConfig, tensors: Mapping[str, Tensor], source: Path) 
         CheckpointError: If tensors are missing, surplus or misshapen; the message lists all.
     """
     with torch.device("meta"):
-        model = GPT(config)
+        model = new_backbone(config)
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     problems = [
@@ -135,9 +136,13 @@ def build_model(config: GPTConfig, tensors: Mapping[str, Tensor], source: Path) 
 
 
 def save_model(
-    folder: str | Path, model: GPT, tokenizer: Tokenizer, *, files: Mapping[str, str] | None = None
+    folder: str | Path,
+    model: Backbone,
+    tokenizer: Tokenizer,
+    *,
+    files: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a folder that `load_model` and transformers' `OpenAIGPTLMHeadModel` read.
+    """Write a folder that `load_model` and, of a GPT, transformers' `OpenAIGPTLMHeadModel` read.
 
     All or nothing: see `gpt1.atomic.atomic_folder`. Equal weights give equal bytes.
 

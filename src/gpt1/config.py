@@ -107,6 +107,42 @@ class GPTConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LSTMConfig:
+    """Shape of the LSTM of the paper's ablation; the defaults are the paper's (GPT-1 section 5)."""
+
+    vocab_size: int = 40_478
+    """Rows of the token table: every id is below this."""
+    n_positions: int = 512
+    """Longest sequence that is read at once, in tokens, as for a GPT."""
+    n_embd: int = 768
+    """Width of the token table, which is the output layer as well."""
+    n_units: int = 2048
+    """Width of the LSTM's state; it is projected to n_embd."""
+    embd_pdrop: float = 0.1
+    """Dropout on the token embeddings."""
+    resid_pdrop: float = 0.1
+    """Dropout on the output of the LSTM."""
+    initializer_range: float = 0.02
+    """Standard deviation of freshly drawn embeddings."""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible shapes, all problems in one message."""
+        inf = float("inf")
+        problems = _out_of_range(self, 1, inf, "vocab_size", "n_positions", "n_embd", "n_units")
+        problems += _out_of_range(self, 0, 1, "embd_pdrop", "resid_pdrop")
+        problems += _out_of_range(self, 1e-6, inf, "initializer_range")
+        _raise_all(problems)
+
+    def replace(self, **changes: object) -> LSTMConfig:
+        """A copy with some fields changed, checked like a new config."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+
+BackboneConfig: TypeAlias = GPTConfig | LSTMConfig
+"""Shape of either language model."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
     """How gradients become updates."""
 
@@ -196,6 +232,9 @@ class TrainingConfig:
     """Write the state a run resumes from every so many updates and at the end. 0: at the end."""
     log_every_steps: int = 10
     """Write a line of metrics every so many updates."""
+    snapshot_steps: tuple[int, ...] = ()
+    """Also keep the model as it is after these updates (0: before the first), in
+    snapshots/step-N. A list: [0,100,1000]."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """How gradients become updates."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -211,6 +250,11 @@ class TrainingConfig:
         problems += _out_of_range(self, 2, inf, "seq_len")
         problems += _out_of_range(self, 1, inf, "eval_batches", "patience")
         problems += _out_of_range(self, 0, 2**32 - 1, "seed")
+        if not all(isinstance(step, Integral) and step >= 0 for step in self.snapshot_steps):
+            problems.append(
+                f"snapshot_steps is {list(self.snapshot_steps)} but each must be a whole number of "
+                "at least 0"
+            )
         if self.max_steps is None and not 0 < self.epochs < inf:
             problems.append(f"epochs is {self.epochs:g} but must be more than 0")
         if self.precision not in ("fp32", "bf16"):

@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 
 from gpt1 import openai_shards
 from gpt1.atomic import atomic_folder, check_destination
+from gpt1.backbone import Backbone, require_gpt
 from gpt1.checkpoint import CONFIG, build_model, load_model, locate, save_model
 from gpt1.errors import ConfigError
-from gpt1.model import GPT
 from gpt1.tokenizer import Tokenizer
 
 FORMATS: tuple[Literal["hf", "openai"], ...] = ("hf", "openai")
@@ -79,7 +79,7 @@ def convert(
     return Conversion(str(folder), str(destination), to, model.num_parameters(), dtype)
 
 
-def _load(folder: Path, n_head: int | None) -> GPT:
+def _load(folder: Path, n_head: int | None) -> Backbone:
     if n_head is None:
         return load_model(folder)
     if not openai_shards.is_release(folder):
@@ -88,14 +88,15 @@ def _load(folder: Path, n_head: int | None) -> GPT:
     return build_model(openai_shards.infer_config(tensors, n_head), tensors, folder)
 
 
-def _save_release(destination: Path, model: GPT, tokenizer: Tokenizer) -> None:
+def _save_release(destination: Path, model: Backbone, tokenizer: Tokenizer) -> None:
+    network = require_gpt(model, "the authors' format")
     if (destination / CONFIG).exists():
         raise ConfigError(
             f"{destination} holds a checkpoint in the hf format, which would be read in place of "
             "the authors'; name another folder"
         )
     with atomic_folder(destination, size_bytes=4 * model.num_parameters()) as temporary:
-        openai_shards.write(temporary, model)
+        openai_shards.write(temporary, network)
         scratch = temporary / "tokenizer"
         tokenizer.save(scratch)
         for name, release_name in _TOKENIZER_FILES.items():

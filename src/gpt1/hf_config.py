@@ -1,4 +1,8 @@
-"""`config.json` and `generation_config.json` of an `openai-gpt` checkpoint, read and written."""
+"""`config.json` and `generation_config.json` of a checkpoint, read and written.
+
+A GPT is an `openai-gpt` of transformers; an LSTM has a type of its own, which only this package
+knows.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gpt1.config import GenerationConfig, GPTConfig
+from gpt1.backbone import Backbone
+from gpt1.config import BackboneConfig, GenerationConfig, GPTConfig, LSTMConfig
 from gpt1.errors import CheckpointError, ConfigError
-from gpt1.model import GPT
 from gpt1.tokenizer import Tokenizer
 
-MODEL_TYPE = "openai-gpt"
+MODEL_TYPES: dict[str, type[BackboneConfig]] = {"openai-gpt": GPTConfig, "gpt1-lstm": LSTMConfig}
+"""What ``model_type`` says, and the configuration it is of."""
+
 ACTIVATIONS = {
     "gelu": "gelu",  # transformers, too, computes the tanh form under both names
     "gelu_new": "gelu",
@@ -24,22 +30,24 @@ ACTIVATIONS = {
 """Names of activations in checkpoints, and ours."""
 
 
-def read_config(path: Path) -> GPTConfig:
+def read_config(path: Path) -> BackboneConfig:
     """Read the shape of a network; absent fields have the paper's values.
 
     Args:
         path: The `config.json`.
 
     Returns:
-        The configuration; fields GPT-1 has no use for are left out.
+        The configuration; fields the model has no use for are left out.
 
     Raises:
         CheckpointError: If the file is missing, damaged, or of another kind of model.
     """
     stored = read_json(path)
     kind = stored.get("model_type")
-    if kind != MODEL_TYPE:
-        raise CheckpointError(f"{path}: model_type is {kind!r} but must be {MODEL_TYPE!r} (GPT-1)")
+    if kind not in MODEL_TYPES:
+        raise CheckpointError(
+            f"{path}: model_type is {kind!r} but must be 'openai-gpt' (GPT-1) or 'gpt1-lstm'"
+        )
     if "n_ctx" in stored:  # the older name
         stored.setdefault("n_positions", stored["n_ctx"])
     afn = stored.get("afn", "gelu")
@@ -47,10 +55,11 @@ def read_config(path: Path) -> GPTConfig:
         allowed = ", ".join(ACTIVATIONS)
         raise CheckpointError(f"{path}: afn is {afn!r} but must be one of {allowed}")
     stored["afn"] = ACTIVATIONS[afn]
-    fields = [field for field in dataclasses.fields(GPTConfig) if field.name in stored]
+    config = MODEL_TYPES[kind]
+    fields = [field for field in dataclasses.fields(config) if field.name in stored]
     _check_types(path, fields, stored)
     try:
-        return GPTConfig(**{field.name: stored[field.name] for field in fields})
+        return config(**{field.name: stored[field.name] for field in fields})
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from error
 
@@ -78,14 +87,17 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def config_text(model: GPT, tokenizer: Tokenizer) -> str:
-    """The `config.json` that this package and transformers read."""
+def config_text(model: Backbone, tokenizer: Tokenizer) -> str:
+    """The `config.json` that this package and, for a GPT, transformers read."""
+    config = model.config
+    [kind] = [name for name, type_ in MODEL_TYPES.items() if isinstance(config, type_)]
+    shape = dataclasses.asdict(config)
+    if isinstance(config, GPTConfig):
+        shape |= {"architectures": ["OpenAIGPTLMHeadModel"], "n_ctx": config.n_positions}
     return _to_json(
         {
-            "architectures": ["OpenAIGPTLMHeadModel"],
-            "model_type": MODEL_TYPE,
-            **dataclasses.asdict(model.config),
-            "n_ctx": model.config.n_positions,
+            "model_type": kind,
+            **shape,
             "tie_word_embeddings": True,
             "dtype": str(model.dtype).removeprefix("torch."),
             **_token_ids(tokenizer),

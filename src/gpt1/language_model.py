@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 import torch
 
 from gpt1 import checkpoint
+from gpt1.backbone import Backbone, require_gpt
 from gpt1.config import GenerationConfig
 from gpt1.data.sources import TextSource
 from gpt1.errors import ConfigError, DataError
@@ -37,7 +38,7 @@ Texts: TypeAlias = "list[str] | tuple[str, ...]"
 
 
 class LanguageModel:
-    """GPT-1 with its tokenizer.
+    """GPT-1, or the LSTM it was compared with, and its tokenizer.
 
     Args:
         model: The network; is put in evaluation mode.
@@ -48,7 +49,7 @@ class LanguageModel:
         tokenizer: Text to ids and back.
     """
 
-    def __init__(self, model: GPT, tokenizer: Tokenizer) -> None:
+    def __init__(self, model: Backbone, tokenizer: Tokenizer) -> None:
         self.model = model.eval()
         self.tokenizer = tokenizer
 
@@ -97,6 +98,7 @@ class LanguageModel:
 
         Raises:
             ConfigError: If a setting is unknown or out of range.
+            CheckpointError: If the model is an LSTM.
             DataError: If a prompt is empty and the tokenizer has no end-of-text token.
         """
         texts = [
@@ -174,12 +176,12 @@ class LanguageModel:
     def _steps(self, builders: list[CompletionBuilder], config: GenerationConfig) -> Iterator[None]:
         """Generate for n builders a prompt; yields before the first token and as texts grow."""
         prompts = [builder.completion.prompt_ids for builder in builders[:: config.n]]
-        limits = self._limits(config)
+        limits, model = self._limits(config), require_gpt(self.model, "generation")
         if config.num_beams > 1:
-            Scores(self.model, config, **limits)  # refuses wrong ids now, not at the first step
-            return self._beam_search(prompts, builders, config, limits)
+            Scores(model, config, **limits)  # refuses wrong ids now, not at the first step
+            return _beam_search(model, prompts, builders, config, limits)
         decoder = Decoder if config.penalty_alpha is None else ContrastiveDecoder
-        return _run(decoder(self.model, prompts, config, **limits), builders)
+        return _run(decoder(model, prompts, config, **limits), builders)
 
     def _limits(self, config: GenerationConfig) -> dict[str, Any]:
         """What the tokenizer says about ids: which end a text, which may not occur."""
@@ -202,30 +204,6 @@ class LanguageModel:
         for token in self.tokenizer.special_tokens.values():
             pieces[token] = END_OF_WORD  # special tokens are no part of any word
         return BadWords([word.replace(END_OF_WORD, "") for word in words], pieces)
-
-    def _beam_search(
-        self,
-        prompts: list[list[int]],
-        builders: list[CompletionBuilder],
-        config: GenerationConfig,
-        limits: dict[str, Any],
-    ) -> Iterator[None]:
-        yield
-        found = beam_search(self.model, prompts, config, **limits)
-        for number, group in enumerate(found):
-            # Where the settings allow less than n continuations, builders are left over.
-            for builder, hypothesis in zip(builders[number * config.n :], group, strict=False):
-                for token in hypothesis.ids:
-                    builder.push(token)
-                    if builder.stopped:
-                        break
-                builder.finish()
-        if config.logprobs is not None:
-            for builder in builders:
-                prompt, ids = builder.completion.prompt_ids, builder.completion.ids
-                for score in replay(self.model, prompt, ids, config.logprobs):
-                    builder.add_score(score)
-        yield
 
     @overload
     def score(self, texts: str) -> Score: ...
@@ -306,18 +284,43 @@ class LanguageModel:
             the logit ``lens``, the ``attentions`` of every head, and ``save_html``.
 
         Raises:
-            Gpt1Error: If ``top`` is below 1 or an id is outside the vocabulary.
+            Gpt1Error: If ``top`` is below 1, an id is outside the vocabulary or the model an LSTM.
         """
         ids = self.tokenizer.encode(text) if isinstance(text, str) else list(text)
-        return explain_ids(self.model, ids, self.tokenizer, top)
+        return explain_ids(require_gpt(self.model, "an explanation"), ids, self.tokenizer, top)
 
     def save(self, folder: str | Path) -> None:
-        """Write a checkpoint folder that `gpt1.load` and transformers can read.
+        """Write a checkpoint folder that `gpt1.load` and, for a GPT, transformers can read.
 
         Args:
             folder: Where to.
         """
         checkpoint.save_model(folder, self.model, self.tokenizer)
+
+
+def _beam_search(
+    model: GPT,
+    prompts: list[list[int]],
+    builders: list[CompletionBuilder],
+    config: GenerationConfig,
+    limits: dict[str, Any],
+) -> Iterator[None]:
+    yield
+    found = beam_search(model, prompts, config, **limits)
+    for number, group in enumerate(found):
+        # Where the settings allow less than n continuations, builders are left over.
+        for builder, hypothesis in zip(builders[number * config.n :], group, strict=False):
+            for token in hypothesis.ids:
+                builder.push(token)
+                if builder.stopped:
+                    break
+            builder.finish()
+    if config.logprobs is not None:
+        for builder in builders:
+            prompt, ids = builder.completion.prompt_ids, builder.completion.ids
+            for score in replay(model, prompt, ids, config.logprobs):
+                builder.add_score(score)
+    yield
 
 
 def _run(decoder: Decoder, builders: list[CompletionBuilder]) -> Iterator[None]:

@@ -252,8 +252,8 @@ class Block(nn.Module):
         return self.ln_2(n + self.drop(self.mlp(n))), weights
 
 
-def _table(rows: int, width: int) -> nn.Embedding:
-    """An embedding that is not drawn yet: `GPT.reset_parameters` does that, for all weights."""
+def empty_table(rows: int, width: int) -> nn.Embedding:
+    """An embedding that is not drawn yet: ``reset_parameters`` does that, for all weights."""
     return nn.Embedding(rows, width, _weight=torch.empty(rows, width))
 
 
@@ -267,8 +267,8 @@ class GPT(nn.Module):
     def __init__(self, config: GPTConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or GPTConfig()
-        self.tokens_embed = _table(config.vocab_size, config.n_embd)
-        self.positions_embed = _table(config.n_positions, config.n_embd)
+        self.tokens_embed = empty_table(config.vocab_size, config.n_embd)
+        self.positions_embed = empty_table(config.n_positions, config.n_embd)
         self.drop = nn.Dropout(config.embd_pdrop)
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.activation_checkpointing = False
@@ -306,7 +306,6 @@ class GPT(nn.Module):
         capacity = capacity or self.config.n_positions
         return KVCache(self.config, batch_size, capacity, device=self.device, dtype=self.dtype)
 
-    @torch.no_grad()
     def grow_vocabulary(self, vocab_size: int, generator: torch.Generator | None = None) -> None:
         """Append N(0, 0.02) rows to the token table for new tokens; old rows stay as they are.
 
@@ -319,15 +318,8 @@ class GPT(nn.Module):
 
         Source: the special tokens of GPT-1 section 3.3.
         """
-        old = self.tokens_embed.weight
-        if vocab_size < len(old):
-            raise ValueError(
-                f"vocab_size is {vocab_size} but the model has {len(old)} tokens; it can only grow"
-            )
-        grown = old.new_empty(vocab_size, old.shape[1])
-        grown[: len(old)] = old
-        grown[len(old) :].normal_(0.0, self.config.initializer_range, generator=generator)
-        self.tokens_embed = nn.Embedding(vocab_size, old.shape[1], _weight=grown)
+        spread = self.config.initializer_range
+        self.tokens_embed = grown_table(self.tokens_embed, vocab_size, spread, generator)
         self.config = self.config.replace(vocab_size=vocab_size)
 
     def forward(
@@ -372,7 +364,9 @@ class GPT(nn.Module):
                 hidden.append(x)
             if weights is not None:
                 attentions.append(weights)
-        loss = None if labels is None else self._mean_loss(x, labels, segment_ids)
+        loss = None
+        if labels is not None:
+            loss = mean_lm_loss(x, self.tokens_embed.weight, labels, segment_ids)
         if logits_at is not None:
             x = x[torch.arange(len(x), device=x.device), logits_at][:, None]
         return GPTOutput(
@@ -438,11 +432,7 @@ class GPT(nn.Module):
         seen = cache.longest if cache is not None else 0
         if cache is not None:
             limit = min(limit, cache.capacity)
-        if seen + seq_len > limit:
-            raise ValueError(
-                f"the sequence has {seen + seq_len} tokens but there is room for {limit}; "
-                "shorten the text or keep its last tokens only"
-            )
+        check_room(seen + seq_len, limit)
         steps = torch.arange(seq_len, device=input_ids.device)
         if segment_ids is not None:
             return packed_positions(segment_ids), packed_mask(segment_ids)
@@ -458,10 +448,44 @@ class GPT(nn.Module):
         """Logits ``(..., V)`` of hidden states ``(..., D)``, by the token table (GPT-1 eq. 2)."""
         return F.linear(hidden, self.tokens_embed.weight)
 
-    def _mean_loss(self, hidden: Tensor, labels: Tensor, segment_ids: Tensor | None) -> Tensor:
-        targets = shift_labels(labels, segment_ids)  # (B, T - 1)
-        scored = targets != IGNORED
-        return lm_loss(hidden[:, :-1][scored], self.tokens_embed.weight, targets[scored])
+
+def check_room(tokens: int, limit: int) -> None:
+    """Refuse a sequence of more tokens than a model can read.
+
+    Raises:
+        ValueError: If it has more than ``limit``.
+    """
+    if tokens > limit:
+        raise ValueError(
+            f"the sequence has {tokens} tokens but there is room for {limit}; "
+            "shorten the text or keep its last tokens only"
+        )
+
+
+@torch.no_grad()
+def grown_table(
+    table: nn.Embedding, vocab_size: int, spread: float, generator: torch.Generator | None = None
+) -> nn.Embedding:
+    """A token table with more rows: the old ones, then new ones from N(0, spread).
+
+    Args:
+        table: The old one.
+        vocab_size: Rows of the new one.
+        spread: Standard deviation of the new rows.
+        generator: Source of the random numbers.
+
+    Raises:
+        ValueError: If ``vocab_size`` is smaller than the present one.
+    """
+    old = table.weight
+    if vocab_size < len(old):
+        raise ValueError(
+            f"vocab_size is {vocab_size} but the model has {len(old)} tokens; it can only grow"
+        )
+    grown = old.new_empty(vocab_size, old.shape[1])
+    grown[: len(old)] = old
+    grown[len(old) :].normal_(0.0, spread, generator=generator)
+    return nn.Embedding(vocab_size, old.shape[1], _weight=grown)
 
 
 def shift_labels(labels: Tensor, segment_ids: Tensor | None = None) -> Tensor:
@@ -491,6 +515,25 @@ def packed_mask(segment_ids: Tensor) -> Tensor:
     """``(B, 1, T, T)``, True where a query may see a key: same segment, not later."""
     same = segment_ids[:, :, None] == segment_ids[:, None, :]
     return same.tril()[:, None]
+
+
+def mean_lm_loss(
+    hidden: Tensor, table: Tensor, labels: Tensor, segment_ids: Tensor | None = None
+) -> Tensor:
+    """Mean next-token loss of whole sequences (GPT-1 eq. 1).
+
+    Args:
+        hidden: ``(B, T, D)``.
+        table: ``(V, D)``, the token table.
+        labels: ``(B, T)``, int64; -100 marks what is not a target.
+        segment_ids: ``(B, T)`` or None, see `shift_labels`.
+
+    Returns:
+        A scalar, float32, nats.
+    """
+    targets = shift_labels(labels, segment_ids)  # (B, T - 1)
+    scored = targets != IGNORED
+    return lm_loss(hidden[:, :-1][scored], table, targets[scored])
 
 
 def lm_loss(

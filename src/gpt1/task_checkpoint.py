@@ -22,6 +22,7 @@ from gpt1.checkpoint import CONFIG, load_model, read_tensors, write_folder
 from gpt1.config import HeadConfig
 from gpt1.data.packing import PADDING_ID
 from gpt1.errors import CheckpointError, ConfigError
+from gpt1.lstm import LSTM
 from gpt1.task_model import TaskModel
 from gpt1.tokenizer import Tokenizer
 
@@ -62,6 +63,8 @@ def save_task_model(
     else:
         config |= {"architectures": ["OpenAIGPTForSequenceClassification"], **_labels(model.head)}
         tensors[CLASSIFIER] = weight
+    if isinstance(model.backbone, LSTM):  # transformers has no class for it
+        del config["architectures"]
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     write_folder(folder, tensors, tokenizer, {**(files or {}), CONFIG: text})
 

@@ -1,4 +1,4 @@
-"""A GPT-1 with the head of a task (GPT-1 sections 3.2 and 3.3).
+"""A language model with the head of a task (GPT-1 sections 3.2 and 3.3).
 
 The head is one linear layer over the last block's output at the extract token, ``_classify_``. It
 has no bias, as in the paper's equation 3: the last layer norm has one already. So the vectors of
@@ -17,8 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gpt1.config import GPTConfig, HeadConfig
-from gpt1.model import GPT, lm_loss
+from gpt1.backbone import Backbone
+from gpt1.config import BackboneConfig, HeadConfig
+from gpt1.model import lm_loss
 from gpt1.tasks.batches import TaskBatch
 
 
@@ -44,7 +45,7 @@ class TaskModel(nn.Module):
         head: What the outputs mean.
     """
 
-    def __init__(self, backbone: GPT, head: HeadConfig) -> None:
+    def __init__(self, backbone: Backbone, head: HeadConfig) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
@@ -61,7 +62,7 @@ class TaskModel(nn.Module):
         self.score.weight.normal_(0.0, spread, generator=generator)
 
     @property
-    def config(self) -> GPTConfig:
+    def config(self) -> BackboneConfig:
         """Shape of the language model."""
         return self.backbone.config
 
@@ -69,11 +70,6 @@ class TaskModel(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.backbone.device
-
-    @property
-    def h(self) -> nn.ModuleList:
-        """The blocks of the language model."""
-        return self.backbone.h
 
     @property
     def activation_checkpointing(self) -> bool:

@@ -12,6 +12,7 @@ import pytest
 
 from gpt1.cli.main import main
 from gpt1.language_model import load
+from gpt1.lstm import LSTM
 
 SMALL = ["--batch-size", "2", "--seq-len", "16", "--valid-fraction", "0.2"]
 
@@ -93,3 +94,46 @@ def test_shards_are_prepared_and_pretrained_on(
     assert main(["pretrain", "--data", str(shards), "--out", str(out), *words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["step"] == 2
     assert load(out).tokenizer.vocab_size == 50
+
+
+def test_an_lstm_is_pretrained_with_snapshots_and_resumed_from_its_settings(
+    texts_csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    shape = ["--model-type", "lstm", "--lstm.n-units", "12", "--lstm.n-embd", "8"]
+    words = [*shape, "--lstm.n-positions", "16", "--batch-size", "2", "--prepare.vocab-size", "50"]
+    steps = ["--max-steps", "3", "--snapshot-steps", "[0,2]"]
+    assert main(["pretrain", "--data", str(texts_csv), "--out", str(out), *words, *steps]) == 0
+    snapshot = load(out / "snapshots" / "step-00000002")
+    assert isinstance(snapshot.model, LSTM)
+    assert snapshot.model.config.n_units == 12
+    capsys.readouterr()
+    assert main(["pretrain", "--out", str(out), "--resume", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["step"] == 3
+    assert main(["evaluate", "perplexity", "--model", str(out), "--data", str(texts_csv)]) == 0
+    assert main(["generate", "the", "--model", str(out)]) == 2
+    assert "generation needs a Transformer, and this model is an LSTM" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--model-type", "lstm", "--model.n-layer", "3"],
+            "--model.* flags shape a model of type 'gpt' but --model-type is 'lstm'; use --lstm.*",
+        ),
+        (
+            ["--lstm.n-units", "3"],
+            "--lstm.* flags shape a model of type 'lstm' but --model-type is 'gpt'; use --model.*",
+        ),
+    ],
+)
+def test_flags_of_the_other_kind_of_model_are_refused(
+    words: list[str],
+    message: str,
+    texts_csv: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["pretrain", "--data", str(texts_csv), "--out", str(tmp_path / "a"), *words]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())

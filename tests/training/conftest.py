@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from gpt1.checkpoint import save_model
-from gpt1.config import GPTConfig
+from gpt1.config import GPTConfig, LSTMConfig
 from gpt1.data.batches import PackedRows
 from gpt1.data.packing import pack
+from gpt1.lstm import LSTM
 from gpt1.model import GPT
 from gpt1.tokenizer import Tokenizer
 
@@ -67,6 +68,18 @@ def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = GPT(MODEL.replace(vocab_size=tokenizer.vocab_size, n_embd=32, n_positions=24))
     model.reset_parameters(torch.Generator().manual_seed(0))
     folder = tmp_path_factory.mktemp("base") / "model"
+    save_model(folder, model, tokenizer)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def base_lstm(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved LSTM, untrained, with the tokenizer of `base_model`."""
+    tokenizer = Tokenizer.load(base_model)
+    shape = LSTMConfig(vocab_size=tokenizer.vocab_size, n_positions=24, n_embd=32, n_units=48)
+    model = LSTM(shape)
+    model.reset_parameters(torch.Generator().manual_seed(0))
+    folder = tmp_path_factory.mktemp("base") / "lstm"
     save_model(folder, model, tokenizer)
     return folder
 

@@ -76,6 +76,20 @@ def trained(
     return finetune_lm(base_model, config, folder / "out", training), texts
 
 
+def test_snapshots_are_models_with_the_end_token(finetune: Finetune, tmp_path: Path) -> None:
+    finetune(training=TrainingConfig(max_steps=2, batch_size=4, snapshot_steps=(1,)))
+    lm = gpt1.load(tmp_path / "out" / "snapshots" / "step-00000001")
+    assert lm.tokenizer.end_of_text_id == lm.model.config.vocab_size - 1
+
+
+def test_an_lstm_is_refused_since_it_cannot_read_packed_texts(
+    base_lstm: Path, sentences: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match="fine-tuning on packed texts needs a Transformer"):
+        finetune_lm(base_lstm, TextConfig(data=str(sentences)), tmp_path / "out", SHORT)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_losses_fall(trained: tuple[RunResult, list[str]]) -> None:
     result, _ = trained
     losses = [row["loss"] for row in read_metrics(result.out / "metrics.jsonl") if "loss" in row]

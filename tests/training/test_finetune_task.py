@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from gpt1.config import ScheduleConfig, TaskConfig, TrainingConfig
-from gpt1.errors import ConfigError, DataError
+from gpt1.errors import CheckpointError, ConfigError, DataError
 from gpt1.evaluation.predicting import predict
 from gpt1.model import Attention
 from gpt1.task_checkpoint import load_task_model
@@ -92,6 +92,28 @@ def test_every_layout_learns_what_its_words_say(
     result = TaskRun(base_model, data_of(make()), TaskConfig(pdrop=0), training).fit()
     assert next(iter(result.metrics)) == metric
     assert result.metrics[metric] > least
+
+
+@pytest.mark.parametrize(("make", "metric"), [(texts, "accuracy"), (pairs, "accuracy")])
+def test_an_lstm_learns_them_too(make: Make, metric: str, base_lstm: Path) -> None:
+    training = replace(QUICK, epochs=20, eval_every_steps=20)
+    run = TaskRun(base_lstm, data_of(make()), TaskConfig(pdrop=0), training)
+    assert run.model.config.embd_pdrop == run.model.config.resid_pdrop == 0
+    assert {m.p for m in run.model.backbone.modules() if isinstance(m, torch.nn.Dropout)} == {0}
+    assert run.fit().metrics[metric] > 0.9
+
+
+def test_an_lstm_has_no_blocks_to_transfer(base_lstm: Path) -> None:
+    with pytest.raises(CheckpointError, match="transfer_layers needs a Transformer, and this"):
+        TaskRun(base_lstm, data_of(texts()), TaskConfig(transfer_layers=1), QUICK)
+
+
+def test_snapshots_of_a_task_run_have_its_head(base_model: Path, tmp_path: Path) -> None:
+    training = replace(QUICK, max_steps=2, snapshot_steps=(0, 2))
+    finetune_task(base_model, data_of(texts()), tmp_path / "run", training=training)
+    for name in ("step-00000000", "step-00000002"):
+        model, _ = load_task_model(tmp_path / "run" / "snapshots" / name)
+        assert model.head.classes == ("animal", "thing")
 
 
 def test_the_best_epoch_is_kept_and_the_result_is_its(base_model: Path, tmp_path: Path) -> None:

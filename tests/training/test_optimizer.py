@@ -12,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gpt1.config import OptimizerConfig, ScheduleConfig, TrainingConfig
+from gpt1.config import LSTMConfig, OptimizerConfig, ScheduleConfig, TrainingConfig
 from gpt1.data.batches import Batch
+from gpt1.errors import ConfigError
+from gpt1.lstm import LSTM
 from gpt1.model import GPT
 from gpt1.training.loop import Job, Trainer
 from gpt1.training.optimizer import NEWTON_SCHULZ, Muon, build_optimizers, orthogonalize
@@ -145,6 +147,14 @@ def test_muon_takes_the_matrices_of_the_blocks_and_nothing_else(
         for block in (0, 1)
         for layer in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
     }
+
+
+def test_an_lstm_has_adamw_and_no_muon() -> None:
+    model = LSTM(LSTMConfig(vocab_size=9, n_positions=4, n_embd=4, n_units=5))
+    [adamw] = build_optimizers(model, ADAMW, lr=0.5)
+    assert sum(len(group["params"]) for group in adamw.param_groups) == len([*model.parameters()])
+    with pytest.raises(ConfigError, match="name is 'muon' but that is for the blocks of a Trans"):
+        build_optimizers(model, MUON, lr=0.5)
 
 
 # The updates

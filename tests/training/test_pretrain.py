@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import re
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 import gpt1
-from gpt1.config import GPTConfig, PrepareConfig, TrainingConfig
+from gpt1.config import GPTConfig, LSTMConfig, PrepareConfig, TrainingConfig
 from gpt1.data.prepare import prepare
 from gpt1.errors import ConfigError, DataError
+from gpt1.lstm import LSTM
+from gpt1.model import GPT
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.pretrain import pretrain
 from gpt1.training.tracking import LogWatcher, read_metrics
 
 MODEL = GPTConfig(n_positions=16, n_embd=16, n_layer=1, n_head=2)
+RECURRENT = LSTMConfig(n_positions=16, n_embd=16, n_units=24)
 PREPARE = PrepareConfig(vocab_size=60, valid_fraction=0.2)
 TRAINING = TrainingConfig(
     lr=0.01, max_steps=12, batch_size=8, eval_every_steps=6, log_every_steps=1
@@ -68,6 +73,76 @@ def test_texts_become_a_model_that_loads_and_whose_loss_fell(book: Path, tmp_pat
     assert lm.model.config == MODEL.replace(vocab_size=lm.tokenizer.vocab_size)
     assert lm.tokenizer.vocab_size <= 60
     assert lm.generate("the", max_new_tokens=3).startswith("the ")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_an_lstm_is_trained_stopped_and_resumed_by_the_same_loop(
+    book: Path, tmp_path: Path, precision: Any
+) -> None:
+    training = replace(TRAINING, precision=precision)
+
+    def train(name: str, **arguments: Any) -> Any:
+        return pretrain(book, tmp_path / name, training, RECURRENT, PREPARE, **arguments)
+
+    whole = train("whole")
+    assert whole.best_loss < 0.8 * whole.first_loss
+    assert not train("cut", watch=Interrupting(5)).complete
+    assert train("cut", resume=True).best_loss == whole.best_loss
+    lm = gpt1.load(tmp_path / "whole")
+    assert isinstance(lm.model, LSTM)
+    assert lm.model.config == RECURRENT.replace(vocab_size=lm.tokenizer.vocab_size)
+    card = (tmp_path / "whole" / "README.md").read_text(encoding="utf-8")
+    assert "An LSTM language model" in card
+    assert "| units, width | 24, 16 |" in card
+    settings = yaml.safe_load((tmp_path / "whole" / "run.yaml").read_text(encoding="utf-8"))
+    assert (settings["model_type"], settings["lstm"]["n_units"]) == ("lstm", 24)
+
+
+def test_a_run_of_one_kind_of_model_is_not_resumed_with_the_other(
+    book: Path, tmp_path: Path
+) -> None:
+    run(book, tmp_path / "out")
+    with pytest.raises(ConfigError, match="other settings: model_type was None and is 'lstm'"):
+        pretrain(book, tmp_path / "out", TRAINING, RECURRENT, PREPARE, resume=True)
+
+
+def test_snapshots_are_the_models_on_the_way(book: Path, tmp_path: Path) -> None:
+    run(book, tmp_path / "out", replace(TRAINING, max_steps=3, snapshot_steps=(0, 2, 3, 100)))
+    snapshots = tmp_path / "out" / "snapshots"
+    names = [f"step-{step:08d}" for step in (0, 2, 3)]
+    assert sorted(path.name for path in snapshots.iterdir()) == names
+    lms = [gpt1.load(snapshots / name) for name in names]
+    torch.manual_seed(TRAINING.seed)
+    untrained = GPT(lms[0].model.config).state_dict()
+    torch.testing.assert_close(lms[0].model.state_dict(), untrained, rtol=0, atol=0)
+    assert len({lm.score("the cat sat down").sum for lm in lms}) == 3
+    last = [path / "model.safetensors" for path in (snapshots / names[2], tmp_path / "out")]
+    assert last[0].read_bytes() == last[1].read_bytes()
+
+
+def test_a_resumed_run_has_the_snapshots_of_one_that_never_stopped(
+    book: Path, tmp_path: Path
+) -> None:
+    training = replace(TRAINING, max_steps=6, save_every_steps=2, snapshot_steps=(0, 3, 4, 6))
+
+    def files(name: str) -> dict[str, bytes]:
+        folder = tmp_path / name / "snapshots"
+        paths = sorted(folder.rglob("model.safetensors"))
+        return {path.parent.name: path.read_bytes() for path in paths}
+
+    def die(step: int, *_: Any) -> None:
+        if step == 4:
+            raise KeyError
+
+    run(book, tmp_path / "whole", training)
+    died = LogWatcher()
+    died.update = die  # type: ignore[method-assign]
+    with pytest.raises(KeyError):
+        run(book, tmp_path / "cut", training, watch=died)
+    assert list(files("cut")) == ["step-00000000", "step-00000003"]
+    run(book, tmp_path / "cut", training, resume=True)
+    assert files("cut") == files("whole")
+    assert list(files("whole")) == [f"step-{step:08d}" for step in (0, 3, 4, 6)]
 
 
 def test_the_run_file_holds_model_preparation_and_training(book: Path, tmp_path: Path) -> None:

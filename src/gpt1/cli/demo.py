@@ -55,11 +55,12 @@ def run(arguments: Namespace) -> int:
 
 def _load(console: Console) -> LanguageModel:
     console.rule("[bold]1. Load the bundled model")
+    from gpt1.backbone import require_gpt
     from gpt1.language_model import load
 
     began = time.perf_counter()
     model = load("mini")
-    config = model.model.config
+    config = require_gpt(model.model, "the demo").config
     console.print(
         f"mini: {model.model.num_parameters():,} parameters, {config.n_layer} blocks of width "
         f"{config.n_embd}, {config.n_positions} positions, {model.tokenizer.vocab_size:,} tokens; "

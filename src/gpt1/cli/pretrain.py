@@ -5,23 +5,55 @@ from __future__ import annotations
 from jsonargparse import ArgumentParser, Namespace
 
 from gpt1.cli.arguments import add_fields, add_run_arguments, collect
-from gpt1.config import GPTConfig, PrepareConfig, TrainingConfig
+from gpt1.config import BackboneConfig, GPTConfig, LSTMConfig, PrepareConfig, TrainingConfig
+from gpt1.errors import ConfigError
 
 EXAMPLES = """\
 gpt1 pretrain --config recipes/mini.yaml --data books/ --out runs/mini
 gpt1 pretrain --data SHARDS --out runs/tiny --model.n-layer 4 --model.n-embd 128 --model.n-head 4
+gpt1 pretrain --data SHARDS --out runs/lstm --model-type lstm --lstm.n-units 683 --lstm.n-embd 256
 gpt1 pretrain --out runs/mini --resume"""
+
+SHAPES: dict[str, tuple[str, type[BackboneConfig]]] = {
+    "gpt": ("model", GPTConfig),
+    "lstm": ("lstm", LSTMConfig),
+}
+"""Types of models, with the prefix of their flags and their config."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Data, shape of the model, training."""
+    """Data, kind and shape of the model, training."""
     parser.add_argument(
         "--data", required=True, help="Token shards, or texts: a file or a folder of files."
     )
     add_run_arguments(parser)
     add_fields(parser, TrainingConfig, defaults={"lr": 2.5e-4, "epochs": 1.0})
-    add_fields(parser, GPTConfig, prefix="model.", leave_out=["vocab_size"])
+    parser.add_argument(
+        "--model-type",
+        choices=tuple(SHAPES),
+        default="gpt",
+        help="gpt: a Transformer, shaped by --model.*; lstm: the paper's LSTM, shaped by --lstm.*",
+    )
+    for prefix, config in SHAPES.values():
+        add_fields(parser, config, prefix=f"{prefix}.", leave_out=["vocab_size"])
     add_fields(parser, PrepareConfig, prefix="prepare.")
+
+
+def model_shape(arguments: Namespace) -> BackboneConfig:
+    """The shape that the flags ask for.
+
+    Raises:
+        ConfigError: If it is impossible, or there are flags for the other kind of model.
+    """
+    shapes = {kind: collect(config, arguments[key]) for kind, (key, config) in SHAPES.items()}
+    chosen = shapes.pop(arguments.model_type)
+    for kind, other in shapes.items():
+        if other != type(other)():
+            raise ConfigError(
+                f"--{SHAPES[kind][0]}.* flags shape a model of type {kind!r} but --model-type is "
+                f"{arguments.model_type!r}; use --{SHAPES[arguments.model_type][0]}.* flags"
+            )
+    return chosen
 
 
 def run(arguments: Namespace) -> int:
@@ -34,7 +66,7 @@ def run(arguments: Namespace) -> int:
         arguments.data,
         arguments.out,
         collect(TrainingConfig, arguments),
-        collect(GPTConfig, arguments.model),
+        model_shape(arguments),
         collect(PrepareConfig, arguments.prepare),
         resume=arguments.resume,
         watch=TrainingProgress(),

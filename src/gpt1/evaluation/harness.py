@@ -15,6 +15,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from gpt1.backbone import require_gpt
 from gpt1.checkpoint import load_model, locate
 from gpt1.config import GenerationConfig
 from gpt1.errors import ConfigError, MissingExtraError
@@ -248,7 +249,8 @@ class HarnessModel:
         suppress = {*self.words.special_tokens.values(), *unnamed} - {end}
         builders = [CompletionBuilder(self.words, prompt, config) for prompt in prompts]
         stop_ids = () if end is None else (end,)
-        decoder = Decoder(self.network, prompts, config, stop_ids=stop_ids, suppress=suppress)
+        network = require_gpt(self.network, "generating text")
+        decoder = Decoder(network, prompts, config, stop_ids=stop_ids, suppress=suppress)
         for row, token in chain.from_iterable(decoder):
             builders[row].push(token)
             if builders[row].stopped:

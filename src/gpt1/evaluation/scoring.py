@@ -20,10 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gpt1.backbone import Backbone
 from gpt1.errors import ConfigError, DataError
 from gpt1.evaluation.bootstrap import interval, resampled_sums
 from gpt1.generation.decode import check_ids, evaluation_mode
-from gpt1.model import GPT, token_log_probs
+from gpt1.model import token_log_probs
 
 BATCH_TOKENS = 4096
 """Tokens of one forward pass, padding included; a window that is longer goes alone."""
@@ -186,7 +187,7 @@ def checked_stride(stride: int | None, n_positions: int) -> int:
 
 
 def score_ids(
-    model: GPT,
+    model: Backbone,
     texts: Sequence[Sequence[int]],
     *,
     stride: int | None = None,
@@ -238,7 +239,7 @@ def _batches(todo: list[Window]) -> Iterator[list[Window]]:
 
 @torch.inference_mode()
 def _log_probs_of_batch(
-    model: GPT, texts: Sequence[Sequence[int]], batch: list[Window]
+    model: Backbone, texts: Sequence[Sequence[int]], batch: list[Window]
 ) -> list[float]:
     """Log-probabilities of the scored tokens of the windows, one window after the other."""
     read = [texts[w.text][w.start : w.end - 1] for w in batch]
@@ -252,8 +253,8 @@ def _log_probs_of_batch(
     return values
 
 
-def hidden_states(model: GPT, rows: Sequence[Sequence[int]]) -> Tensor:
-    """Output of the last block, ``(B, T, D)``, for rows of ids padded on the right to ``T``."""
+def hidden_states(model: Backbone, rows: Sequence[Sequence[int]]) -> Tensor:
+    """What `lm_head` scores, ``(B, T, D)``, for rows of ids padded on the right to ``T``."""
     longest = max(map(len, rows))
     padded = [[*row, *[0] * (longest - len(row))] for row in rows]
     with evaluation_mode(model):
@@ -261,7 +262,7 @@ def hidden_states(model: GPT, rows: Sequence[Sequence[int]]) -> Tensor:
 
 
 def perplexity(
-    model: GPT,
+    model: Backbone,
     texts: Iterable[tuple[str, Sequence[int]]],
     *,
     names: Iterable[str | None] = repeat(None),
@@ -305,7 +306,7 @@ def perplexity(
 
 
 def _documents(
-    model: GPT,
+    model: Backbone,
     texts: Iterable[tuple[str, Sequence[int]]],
     names: Iterator[str | None],
     stride: int,

@@ -9,10 +9,10 @@ from functools import lru_cache
 from itertools import pairwise, tee
 from typing import Any, TypeAlias
 
+from gpt1.backbone import Backbone
 from gpt1.config import MODES
 from gpt1.errors import DataError
 from gpt1.evaluation.scoring import Perplexity, perplexity
-from gpt1.model import GPT
 from gpt1.text.detokenize import END_OF_WORD
 from gpt1.tokenizer import Encoding, Tokenizer
 
@@ -96,7 +96,7 @@ def compare_modes(
 
 
 def mode_losses(
-    model: GPT, texts: Iterable[str], tokenizer: Tokenizer
+    model: Backbone, texts: Iterable[str], tokenizer: Tokenizer
 ) -> Iterator[tuple[str, Perplexity]]:
     """Yield each mode and how well the model predicts the texts when they are split in it.
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from gpt1.backbone import require_gpt
 from gpt1.language_model import LanguageModel
 from gpt1.model import GPTOutput
 from gpt1.reproduce.findings import Check, Section
@@ -141,7 +142,7 @@ def greedy_ids(lm: LanguageModel, prompt: Sequence[int], count: int) -> list[int
     Returns:
         The new ids.
     """
-    cache = lm.model.new_cache(1, len(prompt) + count)
+    cache = require_gpt(lm.model, "a cache").new_cache(1, len(prompt) + count)
     end = lm.tokenizer.end_of_text_id
     # Special tokens do not belong in a text, and a table may have rows no token is named after.
     ordinary = set(range(lm.tokenizer.vocab_size)) - set(lm.tokenizer.special_tokens.values())

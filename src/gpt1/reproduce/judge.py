@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from gpt1.backbone import Backbone
 from gpt1.evaluation.scoring import score_ids
-from gpt1.model import GPT
 from gpt1.reproduce.tutorial_recipe import PREFIX
 from gpt1.tokenizer import Tokenizer
 
@@ -27,7 +27,7 @@ class Judge:
         self.ids = tokenizer.encode_batch(PREFIX + joke for joke in jokes)
         self.tokens = sum(len(ids) - self.given for ids in self.ids)
 
-    def loss(self, model: GPT) -> float:
+    def loss(self, model: Backbone) -> float:
         """Mean loss over the jokes' own tokens, nats."""
         scores = score_ids(model, self.ids)
         own = (p for score in scores for p in score.log_probs[self.given :] if p is not None)

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import torch
 
+from gpt1.backbone import Backbone
 from gpt1.checkpoint import load_model
 from gpt1.config import TextConfig, TrainingConfig
 from gpt1.data.batches import PackedRows
 from gpt1.errors import DataError
 from gpt1.language_model import LanguageModel, load
-from gpt1.model import GPT
 from gpt1.reproduce.judge import Judge
 from gpt1.reproduce.packing import OurPacking, TutorialPacking
 from gpt1.reproduce.settings import SeedConfig
@@ -139,7 +139,7 @@ def is_due(update: int, planned: int) -> bool:
     return update == planned or update % max(1, planned // CURVE_POINTS) == 0
 
 
-def measure(model: GPT, task: Task, curve: list[tuple[int, float]], update: int) -> None:
+def measure(model: Backbone, task: Task, curve: list[tuple[int, float]], update: int) -> None:
     """Add a point to a curve."""
     curve.append((update, task.judge.loss(model)))
     task.watch.note(f"after {update} updates: held-out loss {curve[-1][1]:.4f}")
@@ -236,7 +236,7 @@ class OurRun:
 class _Measuring:
     """A `Watcher` that passes on what it is told, and measures the held-out loss now and then."""
 
-    def __init__(self, task: Task, model: GPT, curve: list[tuple[int, float]]) -> None:
+    def __init__(self, task: Task, model: Backbone, curve: list[tuple[int, float]]) -> None:
         self.task, self.model, self.curve = task, model, curve
         self.planned = 0
         self.advance, self.note, self.stop = task.watch.advance, task.watch.note, task.watch.stop

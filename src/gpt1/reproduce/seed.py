@@ -12,13 +12,13 @@ from pathlib import Path
 import torch
 
 import gpt1
+from gpt1.backbone import Backbone, require_gpt
 from gpt1.checkpoint import ASSETS, locate
 from gpt1.config import GPTConfig, TrainingConfig
 from gpt1.data.sources import TextSource
 from gpt1.errors import CheckpointError, ConfigError, DataError
 from gpt1.hub import EXAMPLE_ID
 from gpt1.language_model import LanguageModel, load
-from gpt1.model import GPT
 from gpt1.reproduce import first_steps
 from gpt1.reproduce.defects import Contest, continuations, defects, held_out_losses
 from gpt1.reproduce.findings import Section, Value
@@ -78,7 +78,7 @@ def reproduce_seed(
         What was found; an interrupted walk has the steps up to there.
 
     Raises:
-        CheckpointError: If the model cannot be had.
+        CheckpointError: If the model cannot be had, or is an LSTM.
         ConfigError: If the folder is in use, or the model too short for the steps.
         DataError: If the jokes cannot be read or are too few.
     """
@@ -86,9 +86,10 @@ def reproduce_seed(
     began = time.perf_counter()
     folder = find_model(settings.model)
     lm = load(folder, device=settings.device, dtype="float32", tokenizer_mode="bert")
+    shape = require_gpt(lm.model, "the tutorial").config
     _check_positions(lm)
     jokes = read_jokes(settings)
-    expected = published if published.applies_to(lm.model.config) else None
+    expected = published if published.applies_to(shape) else None
     report = Report(_facts(settings, lm, jokes, expected))
     out.mkdir(parents=True, exist_ok=True)
     walk = Walk(settings, folder, lm, jokes, expected)
@@ -221,7 +222,7 @@ def write_jokes(file: Path, jokes: Sequence[str]) -> Path:
     return file
 
 
-def learning_rate(settings: SeedConfig, model: GPT) -> float:
+def learning_rate(settings: SeedConfig, model: Backbone) -> float:
     """Peak rate of our recipe: as asked for, or the paper's, or one for a small model."""
     is_small = model.config.n_embd < GPTConfig().n_embd
     return settings.lr or (SMALL_MODEL_LR if is_small else TrainingConfig().lr)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from gpt1.config import BackboneConfig, GPTConfig
 from gpt1.task_model import TaskModel
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.loop import Trainer
@@ -25,7 +26,7 @@ def model_card(trainer: Trainer, tokenizer: Tokenizer, name: str, origin: str) -
     model, config, state = trainer.model.config, trainer.config, trainer.state
     rows = {
         "parameters": f"{trainer.model.num_parameters():,}",
-        "layers x width x heads": f"{model.n_layer} x {model.n_embd} x {model.n_head}",
+        **_shape(model),
         "positions": f"{model.n_positions}",
         "vocabulary": f"{tokenizer.vocab_size:,} (mode {tokenizer.mode})",
         "updates": f"{state.step:,} of {config.batch_size} sequences",
@@ -37,11 +38,18 @@ def model_card(trainer: Trainer, tokenizer: Tokenizer, name: str, origin: str) -
     if state.best_loss is not None:
         rows["validation loss"] = f"{state.best_loss:.4f} nats per token, at step {state.best_step}"
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    kind = "A GPT-1 language model" if isinstance(model, GPTConfig) else "An LSTM language model"
     return (
-        f"# {name}\n\n{origin} with gpt1. A GPT-1 language model.\n\n"
+        f"# {name}\n\n{origin} with gpt1. {kind}.\n\n"
         f"| | |\n| --- | --- |\n{table}\n\n"
         "Settings and versions are in `run.yaml`, the course of the run in `metrics.jsonl`.\n"
     )
+
+
+def _shape(config: BackboneConfig) -> dict[str, str]:
+    if isinstance(config, GPTConfig):
+        return {"layers x width x heads": f"{config.n_layer} x {config.n_embd} x {config.n_head}"}
+    return {"units, width": f"{config.n_units}, {config.n_embd}"}
 
 
 def task_card(

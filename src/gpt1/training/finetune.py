@@ -10,17 +10,24 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from gpt1.backbone import Backbone, require_gpt
 from gpt1.checkpoint import load_model, locate
 from gpt1.config import TextConfig, TrainingConfig
 from gpt1.data.batches import PackedRows
 from gpt1.data.packing import TokenTexts, pack
 from gpt1.data.sources import TextSource
 from gpt1.errors import ConfigError, DataError
-from gpt1.model import GPT
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.loop import Job, Trainer
 from gpt1.training.objectives import LanguageModeling
-from gpt1.training.run import RunResult, check_folder, complete_run, keep_model, write_settings
+from gpt1.training.run import (
+    RunResult,
+    check_folder,
+    complete_run,
+    keep_model,
+    snapshot_model,
+    write_settings,
+)
 from gpt1.training.tracking import LogWatcher, Watcher
 
 
@@ -52,13 +59,15 @@ def finetune_lm(
     Raises:
         ConfigError: If ``out`` is in use and ``resume`` is not asked for, or a setting does not
             fit.
+        CheckpointError: If the model cannot be loaded, or is an LSTM.
         DataError: If the texts cannot be read or are too few.
         TrainingError: If the loss stops being finite.
     """
     settings = {"model": str(model), **asdict(texts), **asdict(training)}
     out = check_folder(out, settings, resume=resume)
     folder = locate(model)
-    network = load_model(folder, device=training.device, dtype="float32")
+    loaded = load_model(folder, device=training.device, dtype="float32")
+    network = require_gpt(loaded, "fine-tuning on packed texts")
     tokenizer = Tokenizer.load(folder, texts.tokenizer_mode)
     torch.manual_seed(training.seed)
     add_end_token(network, tokenizer, texts.end_token)
@@ -79,19 +88,20 @@ def finetune_lm(
         objective=LanguageModeling(),
         out=out,
         keep=keep_model(out, network, tokenizer),
+        snapshot=snapshot_model(out, network, tokenizer),
     )
     trainer = Trainer(network, training, job, watch=watch, resume=resume)
     return complete_run(trainer, tokenizer, f"Fine-tuned from {model} on {texts.data}")
 
 
-def add_end_token(model: GPT, tokenizer: Tokenizer, end_token: str | None) -> None:
+def add_end_token(model: Backbone, tokenizer: Tokenizer, end_token: str | None) -> None:
     """Register the end token with the tokenizer and give it a row of the token table."""
     if end_token is not None:
         tokenizer.add_special_tokens([end_token])
         model.grow_vocabulary(max(tokenizer.vocab_size, model.config.vocab_size))
 
 
-def sequence_length(training: TrainingConfig, model: GPT) -> int:
+def sequence_length(training: TrainingConfig, model: Backbone) -> int:
     """Tokens per row: as asked for, at most what the model can take.
 
     Raises:

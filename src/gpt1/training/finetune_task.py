@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from gpt1.atomic import write_text_atomic
+from gpt1.backbone import Backbone, require_gpt
 from gpt1.checkpoint import load_model, locate
 from gpt1.config import HeadConfig, ScheduleConfig, TaskConfig, TrainingConfig
 from gpt1.data.batches import steps_per_epoch
@@ -31,7 +32,7 @@ from gpt1.training.card import task_card
 from gpt1.training.curve import draw_task_curve
 from gpt1.training.loop import Job, Trainer
 from gpt1.training.objectives import TaskLearning
-from gpt1.training.run import check_folder, drawn, write_settings
+from gpt1.training.run import check_folder, drawn, snapshot_folder, write_settings
 from gpt1.training.tracking import LogWatcher, Watcher
 
 PAPER = TrainingConfig(schedule=ScheduleConfig(warmup_fraction=0.002), eval_every_steps=0)
@@ -157,6 +158,7 @@ class TaskRun:
             keep=self._keep(out),
             order=LengthOrder(self.rows.lengths),
             score=self.score if self.valid else None,
+            snapshot=self._snapshot(out) if out else None,
         )
 
     def _keep(self, out: Path | None) -> Callable[[], None]:
@@ -167,6 +169,9 @@ class TaskRun:
             self._kept = {name: t.clone() for name, t in self.model.state_dict().items()}
 
         return keep
+
+    def _snapshot(self, out: Path) -> Callable[[int], None]:
+        return lambda step: save_task_model(snapshot_folder(out, step), self.model, self.tokenizer)
 
     def score(self) -> dict[str, float]:
         """Metrics of the task on the validation examples, and the loss of the head."""
@@ -253,13 +258,14 @@ def _new_model(
     tokenizer.add_special_tokens(SPECIAL_TOKENS)
     backbone.grow_vocabulary(max(tokenizer.vocab_size, backbone.config.vocab_size))
     if config.transfer_layers is not None:
-        transfer(backbone, config.transfer_layers)
+        transfer(require_gpt(backbone, "transfer_layers"), config.transfer_layers)
     return tokenizer, TaskModel(backbone, replace(head, clf_pdrop=config.clf_pdrop))
 
 
-def set_dropout(model: GPT, pdrop: float) -> None:
-    """Set the dropout of embeddings, attention weights and residual branches."""
-    model.config = model.config.replace(embd_pdrop=pdrop, attn_pdrop=pdrop, resid_pdrop=pdrop)
+def set_dropout(model: Backbone, pdrop: float) -> None:
+    """Set the dropout of embeddings, attention weights and residual branches, or of an LSTM."""
+    rates = {name: pdrop for name in asdict(model.config) if name.endswith("_pdrop")}
+    model.config = model.config.replace(**rates)
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = pdrop

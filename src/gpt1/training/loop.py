@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gpt1.backbone import Backbone
 from gpt1.config import TrainingConfig
 from gpt1.data.batches import (
     BatchSource,
@@ -26,7 +27,6 @@ from gpt1.data.batches import (
     steps_per_epoch,
 )
 from gpt1.errors import TrainingError
-from gpt1.model import GPT
 from gpt1.task_model import TaskModel
 from gpt1.training.interrupt import StopRequest, stop_on_interrupt
 from gpt1.training.objectives import Objective
@@ -50,6 +50,7 @@ class Job:
         score: Computes figures on validation data in place of the loss over ``valid``. The first
             decides which weights are kept: the higher, the better. One called ``valid_loss`` is
             shown as that.
+        snapshot: Called with the number of updates done, to keep the model as it is then.
     """
 
     train: BatchSource
@@ -59,6 +60,7 @@ class Job:
     keep: Callable[[], None]
     order: Order = random_order
     score: Callable[[], Mapping[str, float]] | None = None
+    snapshot: Callable[[int], None] | None = None
 
 
 class Trainer:
@@ -74,7 +76,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: GPT | TaskModel,
+        model: Backbone | TaskModel,
         config: TrainingConfig,
         job: Job,
         *,
@@ -116,10 +118,13 @@ class Trainer:
             self.model.eval()
 
     def _run(self, stop: StopRequest) -> bool:
+        if self.state.step == 0:
+            self._snapshot()
         if self.state.step == 0 and self.job.valid is not None:
             self.state.first_loss = self._validate("before training")["valid_loss"]
         while not self._finished():
             self._step()
+            self._snapshot()
             if self._due(self.config.eval_every_steps):
                 self._evaluate()
             if self._due(self.config.save_every_steps) or self._finished() or stop.requested:
@@ -127,6 +132,10 @@ class Trainer:
             if stop.requested:
                 break
         return self._finished()
+
+    def _snapshot(self) -> None:
+        if self.job.snapshot and self.state.step in self.config.snapshot_steps:
+            self.job.snapshot(self.state.step)
 
     def _save_state(self) -> None:
         if self.state_folder:

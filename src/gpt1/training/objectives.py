@@ -6,8 +6,9 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from gpt1.backbone import Backbone
 from gpt1.data.batches import Batch
-from gpt1.model import GPT, IGNORED, shift_labels
+from gpt1.model import IGNORED, shift_labels
 from gpt1.task_model import TaskModel, task_loss
 from gpt1.tasks.batches import TaskBatch
 
@@ -37,7 +38,7 @@ class LanguageModeling:
         """Tokens that are predicted: all but the first of each text."""
         return int((shift_labels(batch.labels, batch.segment_ids) != IGNORED).sum())
 
-    def loss(self, model: GPT, batch: Batch) -> Tensor:
+    def loss(self, model: Backbone, batch: Batch) -> Tensor:
         """Mean over the predicted tokens, a scalar, nats."""
         output = model(batch.input_ids, labels=batch.labels, segment_ids=batch.segment_ids)
         return output.loss  # type: ignore[no-any-return]

@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gpt1.backbone import Backbone
 from gpt1.config import OptimizerConfig
+from gpt1.errors import ConfigError
 from gpt1.model import GPT
 from gpt1.task_model import TaskModel
 
@@ -21,7 +23,7 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 def build_optimizers(
-    model: GPT | TaskModel,
+    model: Backbone | TaskModel,
     config: OptimizerConfig,
     lr: float,
     *,
@@ -38,8 +40,11 @@ def build_optimizers(
     Returns:
         AdamW, and Muon before it where ``config.name`` asks for it. Each parameter group keeps its
         peak rate under ``"peak_lr"``.
+
+    Raises:
+        ConfigError: If Muon is asked for and the model has no blocks.
     """
-    hidden = [p for p in model.h.parameters() if p.dim() == 2] if config.name == "muon" else []
+    hidden = _matrices_of_blocks(model) if config.name == "muon" else []
     taken = {id(p) for p in hidden}
     rest = [p for p in model.parameters() if id(p) not in taken]
     groups = [
@@ -58,6 +63,17 @@ def build_optimizers(
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
     return optimizers
+
+
+def _matrices_of_blocks(model: Backbone | TaskModel) -> list[Tensor]:
+    backbone = model.backbone if isinstance(model, TaskModel) else model
+    if not isinstance(backbone, GPT):
+        # Orthogonalising the gates of 2,048 units would take longer than the rest of an update.
+        raise ConfigError(
+            "optimizer.name is 'muon' but that is for the blocks of a Transformer; an LSTM is "
+            "trained with 'adamw'"
+        )
+    return [p for p in backbone.h.parameters() if p.dim() == 2]
 
 
 class Muon(torch.optim.Optimizer):

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from gpt1.backbone import new_backbone
 from gpt1.checkpoint import check_device
-from gpt1.config import GPTConfig, PrepareConfig, TrainingConfig
+from gpt1.config import BackboneConfig, GPTConfig, PrepareConfig, TrainingConfig
 from gpt1.data.batches import TokenWindows
 from gpt1.data.prepare import prepare
 from gpt1.data.shards import INDEX, Shards
-from gpt1.model import GPT
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.finetune import sequence_length
 from gpt1.training.loop import Job, Trainer
 from gpt1.training.objectives import LanguageModeling
-from gpt1.training.run import RunResult, check_folder, complete_run, keep_model, write_settings
+from gpt1.training.run import (
+    RunResult,
+    check_folder,
+    complete_run,
+    keep_model,
+    snapshot_model,
+    write_settings,
+)
 from gpt1.training.tracking import LogWatcher, Watcher
 
 
@@ -25,7 +33,7 @@ def pretrain(
     data: str | Path,
     out: str | Path,
     training: TrainingConfig,
-    model: GPTConfig,
+    model: BackboneConfig,
     preparation: PrepareConfig | None = None,
     *,
     resume: bool = False,
@@ -38,7 +46,7 @@ def pretrain(
             ``out/data``.
         out: Folder of the run; the finished model can be loaded from it.
         training: Length, steps, optimizer.
-        model: Shape; ``vocab_size`` is taken from the tokenizer.
+        model: Shape of a GPT or an LSTM; ``vocab_size`` is taken from the tokenizer.
         preparation: How texts become shards; not used for shards.
         resume: Continue the run in ``out``.
         watch: Told about the progress.
@@ -53,10 +61,9 @@ def pretrain(
         TrainingError: If the loss stops being finite.
     """
     preparation = preparation or PrepareConfig()
-    shape = {name: value for name, value in asdict(model).items() if name != "vocab_size"}
     settings = {
         "data": str(data),
-        "model": shape,
+        **_shape(model),
         "prepare": asdict(preparation),
         **asdict(training),
     }
@@ -69,7 +76,7 @@ def pretrain(
     tokenizer = Tokenizer.load(shards.folder)
     shards.check_tokenizer(tokenizer.fingerprint)
     torch.manual_seed(training.seed)
-    network = GPT(model.replace(vocab_size=tokenizer.vocab_size))
+    network = new_backbone(model.replace(vocab_size=tokenizer.vocab_size))
     network.to(check_device(training.device))
     seq_len = sequence_length(training, network)
     valid = [stream for stream in shards.tokens("valid") if len(stream) >= seq_len]
@@ -81,9 +88,18 @@ def pretrain(
         objective=LanguageModeling(),
         out=out,
         keep=keep_model(out, network, tokenizer),
+        snapshot=snapshot_model(out, network, tokenizer),
     )
     trainer = Trainer(network, training, job, watch=watch, resume=resume)
     return complete_run(trainer, tokenizer, f"Pre-trained on {data}")
+
+
+def _shape(model: BackboneConfig) -> dict[str, Any]:
+    """The settings of the model, as the command line takes them."""
+    shape = {name: value for name, value in asdict(model).items() if name != "vocab_size"}
+    if isinstance(model, GPTConfig):
+        return {"model": shape}
+    return {"model_type": "lstm", "lstm": shape}
 
 
 def _shards(data: Path, prepared: Path, *, reuse: bool) -> Shards | None:

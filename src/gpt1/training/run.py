@@ -14,10 +14,10 @@ from typing import Any
 import yaml
 
 from gpt1.atomic import check_destination, write_text_atomic
+from gpt1.backbone import Backbone
 from gpt1.checkpoint import WEIGHTS, save_model
 from gpt1.config import RUN_FILE
 from gpt1.errors import ConfigError, MissingExtraError
-from gpt1.model import GPT
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.card import model_card
 from gpt1.training.curve import draw_loss_curve
@@ -33,6 +33,7 @@ FREE_SETTINGS = (
     "activation_checkpointing",
     "log_every_steps",
     "save_every_steps",
+    "snapshot_steps",
 )
 """Settings that may change when a run is resumed: where and how, not what it computes."""
 
@@ -131,9 +132,19 @@ def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:
         )
 
 
-def keep_model(out: Path, model: GPT, tokenizer: Tokenizer) -> Callable[[], None]:
+def keep_model(out: Path, model: Backbone, tokenizer: Tokenizer) -> Callable[[], None]:
     """A function that writes the model, as it then is, to the folder of its run."""
     return lambda: save_model(out, model, tokenizer)
+
+
+def snapshot_model(out: Path, model: Backbone, tokenizer: Tokenizer) -> Callable[[int], None]:
+    """A function that writes the model, as it then is, to a folder named for the step."""
+    return lambda step: save_model(snapshot_folder(out, step), model, tokenizer)
+
+
+def snapshot_folder(out: Path, step: int) -> Path:
+    """Where a run keeps its model as it is after so many updates."""
+    return out / "snapshots" / f"step-{step:08d}"
 
 
 def complete_run(trainer: Trainer, tokenizer: Tokenizer, origin: str) -> RunResult:
