@@ -180,7 +180,9 @@ class _Recurrence(torch.autograd.Function):
     ) -> Tensor:
         (seq_len, batch, _), units = x.shape, w_state.shape[1]
         with torch.autocast("cpu", enabled=False):
-            x, w_input, w_state = x.to(dtype), w_input.to(dtype), w_state.to(dtype)
+            # Contiguous: else the product with it is a batched one, with copies.
+            x = x.to(dtype).contiguous()
+            w_input, w_state = w_input.to(dtype), w_state.to(dtype)
             gates = F.linear(x, w_input, bias.to(dtype))  # (T, B, 4U)
             cells = x.new_zeros(seq_len + 1, batch, units, dtype=torch.float32)
             states = x.new_zeros(seq_len + 1, batch, units)
