@@ -93,7 +93,7 @@ def load_task_model(
         ConfigError: If the device cannot be used here.
     """
     folder = Path(folder)
-    head = _read_head(folder)
+    head = read_head(folder)
     backbone = load_model(folder, device=device)
     weight = _head_weight(folder, head, backbone.config.n_embd)
     model = TaskModel(backbone, head)
@@ -102,7 +102,16 @@ def load_task_model(
     return model.eval(), Tokenizer.load(folder)
 
 
-def _read_head(folder: Path) -> HeadConfig:
+def read_head(folder: str | Path) -> HeadConfig:
+    """What the outputs of a task model mean, without reading its weights.
+
+    Args:
+        folder: From `save_task_model`.
+
+    Raises:
+        CheckpointError: If there is no model, or it has no head.
+    """
+    folder = Path(folder)
     stored = hf_config.read_json(folder / CONFIG).get(KEY)
     if not isinstance(stored, dict):
         raise CheckpointError(

@@ -50,6 +50,7 @@ def run(args: Namespace) -> int:
     from gpt1.cli.progress import say
     from gpt1.cli.records import write_records
     from gpt1.cli.report import print_facts
+    from gpt1.cli.scoring_progress import scoring_progress
     from gpt1.evaluation.predicting import judge, predict
     from gpt1.task_checkpoint import load_task_model
     from gpt1.tasks.labels import default_metrics, encode_labels
@@ -60,7 +61,8 @@ def run(args: Namespace) -> int:
     task = _task(model.head, folder, args)
     examples = read_split(task, args.data, args.split)
     say(examples.summary())
-    predictions = predict(model, tokenizer, examples.examples)
+    with scoring_progress("predicting") as advance:
+        predictions = predict(model, tokenizer, examples.examples, advance=advance)
     if args.predictions:
         write_records(args.predictions, _records(examples, list(predictions.records())))
     known = [n for n, example in enumerate(examples.examples) if example.label is not None]

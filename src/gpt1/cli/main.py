@@ -24,6 +24,7 @@ COMMANDS = {
     "evaluate zero-shot": "tasks, or any classification, without training on them",
     "evaluate task": "what a task model predicts, and how often it is right",
     "evaluate harness": "run the benchmarks of lm-evaluation-harness",
+    "submit glue": "predictions for the leaderboard of GLUE",
     "tokenizer train": "learn a vocabulary from texts",
     "tokenizer encode": "text to token ids",
     "tokenizer decode": "token ids to text",

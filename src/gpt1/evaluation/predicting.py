@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from gpt1.config import HeadConfig
+from gpt1.evaluation.shared_prefix import Advance
 from gpt1.generation.decode import evaluation_mode
 from gpt1.model import GPT
 from gpt1.task_model import TaskModel
@@ -85,44 +86,58 @@ class Predictions:
             yield record
 
 
-def predict(model: TaskModel, tokenizer: Tokenizer, examples: Sequence[Example]) -> Predictions:
+def predict(
+    model: TaskModel,
+    tokenizer: Tokenizer,
+    examples: Sequence[Example],
+    *,
+    advance: Advance | None = None,
+) -> Predictions:
     """Predict the labels of examples.
 
     Args:
         model: Any device.
         tokenizer: Of the model.
         examples: Of the layout the model was trained on; labels are not looked at.
+        advance: Told about progress.
 
     Returns:
         The predictions, in the order of the examples.
     """
     encoded, _ = encode_examples(examples, tokenizer, model.config.n_positions)
-    return predict_encoded(model, encoded)
+    return predict_encoded(model, encoded, advance=advance)
 
 
 @torch.inference_mode()
-def predict_encoded(model: TaskModel, examples: Sequence[Encoded]) -> Predictions:
+def predict_encoded(
+    model: TaskModel, examples: Sequence[Encoded], *, advance: Advance | None = None
+) -> Predictions:
     """Predict the labels of examples given as token ids; see `predict`."""
     most = max((len(example.sequences) for example in examples), default=1)
     width = most if model.head.kind == "choice" else model.head.n_outputs
     logits = np.full((len(examples), width), -np.inf)
     share = isinstance(model.backbone, GPT)
+    done, total = 0, sum(map(_size, examples))
     with evaluation_mode(model):
         for numbers, batch in _batches(examples, share):
             scores = model(batch.to(model.device)).logits
             logits[numbers, : scores.shape[1]] = scores.cpu().numpy()
+            done += sum(_size(examples[n]) for n in numbers)
+            if advance is not None:
+                advance(done, total)
     return Predictions(model.head, logits)
+
+
+def _size(example: Encoded) -> int:
+    return sum(map(len, example.sequences))
 
 
 def _batches(examples: Sequence[Encoded], share: bool) -> Iterator[tuple[list[int], TaskBatch]]:
     """Examples by length, as many together as `BATCH_TOKENS` allows; their numbers with each."""
-
-    def size(number: int) -> int:
-        return sum(map(len, examples[number].sequences))
-
+    sizes = [_size(example) for example in examples]
     numbers: list[int] = []
-    for number in sorted(range(len(examples)), key=size):
-        if numbers and (len(numbers) + 1) * size(number) > BATCH_TOKENS:
+    for number in sorted(range(len(examples)), key=sizes.__getitem__):
+        if numbers and (len(numbers) + 1) * sizes[number] > BATCH_TOKENS:
             yield numbers, _collate(examples, numbers, share)
             numbers = []
         numbers.append(number)

@@ -59,7 +59,11 @@ FILLERS = {"wnli": "not_entailment", "ax": "entailment"}
 """The most frequent class of the sets that the paper leaves out."""
 
 
-def write_submission(predictions: Mapping[str, Sequence[Label]], path: str | Path) -> None:
+def write_submission(
+    predictions: Mapping[str, Sequence[Label]],
+    path: str | Path,
+    test_sets: Mapping[str, GlueSet] = TEST_SETS,
+) -> None:
     """Write a submission. What is not predicted but filled with one class is logged.
 
     Args:
@@ -67,18 +71,19 @@ def write_submission(predictions: Mapping[str, Sequence[Label]], path: str | Pat
             the order of its ``test.tsv``. Only "wnli" and "ax", which the paper leaves out, may be
             missing: they are filled with the most frequent class.
         path: Of the zip file to write or replace.
+        test_sets: What a submission has predictions for.
 
     Raises:
         DataError: If a test set is missing or unknown, or has too many or too few predictions, or
             one is not of its classes.
     """
-    missing = [name for name in TEST_SETS if name not in {**predictions, **FILLERS}]
-    unknown = [name for name in predictions if name not in TEST_SETS]
+    missing = [name for name in test_sets if name not in {**predictions, **FILLERS}]
+    unknown = [name for name in predictions if name not in test_sets]
     if missing or unknown:
         what = f"{missing[0]!r} is missing" if missing else f"{unknown[0]!r} is none of them"
-        raise DataError(f"a submission is of {', '.join(TEST_SETS)}, but {what}")
+        raise DataError(f"a submission is of {', '.join(test_sets)}, but {what}")
     texts = {}
-    for name, test_set in TEST_SETS.items():
+    for name, test_set in test_sets.items():
         if name not in predictions:
             _log.warning("%s is not predicted: all %r", test_set.file, FILLERS[name])
         labels = predictions.get(name, [FILLERS.get(name, "")] * test_set.rows)
@@ -113,11 +118,12 @@ def _wrong_count(test_set: GlueSet, count: int) -> str:
     return f"{test_set.file} has {count:,} predictions but needs {test_set.rows:,}"
 
 
-def check_submission(path: str | Path) -> list[str]:
+def check_submission(path: str | Path, test_sets: Mapping[str, GlueSet] = TEST_SETS) -> list[str]:
     """What the leaderboard would not take about a submission.
 
     Args:
         path: Of a zip file.
+        test_sets: What a submission has predictions for.
 
     Returns:
         One sentence for each file that is missing or wrong, about the first thing that is wrong in
@@ -129,7 +135,7 @@ def check_submission(path: str | Path) -> list[str]:
         names = set(archive.namelist())
         return [
             problem
-            for test_set in TEST_SETS.values()
+            for test_set in test_sets.values()
             for problem in _problems(
                 test_set, archive.read(test_set.file) if test_set.file in names else None
             )
