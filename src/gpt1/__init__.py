@@ -18,14 +18,21 @@ if TYPE_CHECKING:
         OptimizerConfig,
         PrepareConfig,
         ScheduleConfig,
+        TaskConfig,
+        TaskSource,
         TextConfig,
         TrainingConfig,
     )
+    from gpt1.evaluation.predicting import predict
     from gpt1.language_model import LanguageModel, load
     from gpt1.lstm import LSTM
     from gpt1.model import GPT
+    from gpt1.task_checkpoint import load_task_model
+    from gpt1.tasks.splits import TaskData, read_task_data
+    from gpt1.tasks.task import Task
     from gpt1.tokenizer import Tokenizer
     from gpt1.training.finetune import finetune_lm
+    from gpt1.training.finetune_task import finetune_task
     from gpt1.training.pretrain import pretrain
 
 _HOMES = {
@@ -38,12 +45,20 @@ _HOMES = {
     "OptimizerConfig": "config",
     "PrepareConfig": "config",
     "ScheduleConfig": "config",
+    "Task": "tasks.task",
+    "TaskConfig": "config",
+    "TaskData": "tasks.splits",
+    "TaskSource": "config",
     "TextConfig": "config",
     "Tokenizer": "tokenizer",
     "TrainingConfig": "config",
     "finetune_lm": "training.finetune",
+    "finetune_task": "training.finetune_task",
     "load": "language_model",
+    "load_task_model": "task_checkpoint",
+    "predict": "evaluation.predicting",
     "pretrain": "training.pretrain",
+    "read_task_data": "tasks.splits",
 }
 
 __all__ = [  # noqa: RUF022 (plain order)
@@ -56,12 +71,20 @@ __all__ = [  # noqa: RUF022 (plain order)
     "OptimizerConfig",
     "PrepareConfig",
     "ScheduleConfig",
+    "Task",
+    "TaskConfig",
+    "TaskData",
+    "TaskSource",
     "TextConfig",
     "Tokenizer",
     "TrainingConfig",
     "finetune_lm",
+    "finetune_task",
     "load",
+    "load_task_model",
+    "predict",
     "pretrain",
+    "read_task_data",
 ]
 
 

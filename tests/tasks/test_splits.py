@@ -11,7 +11,9 @@ import pytest
 
 from gpt1.config import TaskSource
 from gpt1.errors import ConfigError, DataError
+from gpt1.tasks import text
 from gpt1.tasks.splits import TaskData, parse_columns, read_task_data, source_task
+from gpt1.tasks.task import Task
 
 ROWS = [{"review": f"text {n}", "stars": ("good", "bad")[n % 2]} for n in range(10)]
 
@@ -72,6 +74,17 @@ def test_examples_must_have_labels(tmp_path: Path) -> None:
     write(tmp_path / "train.jsonl", rows)
     with pytest.raises(DataError, match="train: no example has a label"):
         read(TaskSource(data=str(tmp_path), task="cola"))
+
+
+def test_a_task_written_in_python_reads_its_own_columns(reviews: Path) -> None:
+    task = Task(name="mine", transform=lambda row: text(row["review"], len(row["stars"])))
+    data = read_task_data(TaskSource(data=str(reviews)), task=task)
+    assert (len(data.train), len(data.valid)) == (9, 1)
+    assert {e.label for e in data.train} == {3, 4}
+    assert data.task is task
+    assert data.source["task"] == "mine"
+    with pytest.raises(ConfigError, match="columns and layout are for data of your own, but the t"):
+        read_task_data(TaskSource(data=str(reviews), layout="pair"), task=task)
 
 
 def test_columns_are_mapped_by_name() -> None:

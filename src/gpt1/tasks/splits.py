@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from gpt1.config import TaskSource
+from gpt1.config import TaskConfig, TaskSource, TrainingConfig
 from gpt1.errors import ConfigError, DataError
 from gpt1.tasks.example import Example
 from gpt1.tasks.own import own_task
@@ -43,14 +43,16 @@ class TaskData:
 def read_task_data(
     source: TaskSource,
     *,
-    valid_fraction: float,
-    seed: int,
+    task: Task | None = None,
+    valid_fraction: float = TaskConfig.valid_fraction,
+    seed: int = TrainingConfig.seed,
     note: Callable[[str], None] = lambda message: None,
 ) -> TaskData:
     """Read the examples a model is fine-tuned on.
 
     Args:
         source: Which examples.
+        task: What they are for, where that is written in Python. Default: as the source tells.
         valid_fraction: Share of the training examples held out where the data has no split to
             validate on; 0: none.
         seed: Of that.
@@ -63,7 +65,11 @@ def read_task_data(
         ConfigError: If the task is unknown, or an option is not for it.
         DataError: If the data cannot be read, or no training example has a label.
     """
-    task = source_task(source)
+    if task is None:
+        task = source_task(source)
+    else:
+        source = replace(source, task=task.name)
+        _refuse_columns(source)
     train = _labelled(read_split(task, source.data, "train"), note)
     valid = _validation(task, source, note)
     if valid is None and valid_fraction:
@@ -87,12 +93,17 @@ def source_task(source: TaskSource) -> Task:
     if source.task is None:
         layout = source.layout or "pair"
         return own_task(source.data, parse_columns(source.columns), layout=layout)
+    _refuse_columns(source)
+    return get_task(source.task)
+
+
+def _refuse_columns(source: TaskSource) -> None:
+    """A task knows its columns and its layout."""
     if source.columns or source.layout:
         raise ConfigError(
             f"columns and layout are for data of your own, but the task is {source.task!r}; "
             "leave out one or the other"
         )
-    return get_task(source.task)
 
 
 def parse_columns(columns: str | None) -> dict[str, str] | None:
