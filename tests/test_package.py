@@ -20,10 +20,19 @@ import yaml
 
 import gpt1
 import gpt1.config
+from gpt1.cli import finetune_task
 from gpt1.cli.arguments import collect
 from gpt1.cli.main import COMMANDS
 from gpt1.cli.parsing import parse
-from gpt1.config import PrepareConfig, TextConfig, TrainingConfig
+from gpt1.config import (
+    GPTConfig,
+    PrepareConfig,
+    TaskConfig,
+    TaskSource,
+    TextConfig,
+    TrainingConfig,
+)
+from gpt1.training.finetune_task import PAPER
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "src" / "gpt1"
@@ -167,7 +176,7 @@ def module_name(path: Path) -> str:
 
 def test_all_recipes_are_found() -> None:
     files = [path for path in (REPOSITORY / "recipes").rglob("*") if path.is_file()]
-    assert len(RECIPES) == len(files) >= 2
+    assert len(RECIPES) == len(files) >= 4
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
@@ -186,10 +195,21 @@ def test_a_recipe_loads_by_the_command_it_names(
     if name == "pretrain":
         module.model_shape(values)
         collect(PrepareConfig, values.prepare)
+    elif name == "finetune task":
+        collect(TaskSource, values)
+        collect(TaskConfig, values)
     else:
         collect(TextConfig, values)
     for key, value in flat(yaml.safe_load(text)).items():
         assert values[key] == value, key
+
+
+def test_the_papers_recipe_for_tasks_is_what_the_code_calls_the_papers() -> None:
+    words = ["--config", str(REPOSITORY / "recipes" / "paper-task.yaml"), "--data", "x"]
+    values = parse("finetune task", finetune_task, [*words, "--out", "y"])
+    assert collect(TrainingConfig, values) == PAPER
+    config = TaskConfig(tokenizer_mode="original", pdrop=GPTConfig.resid_pdrop)
+    assert collect(TaskConfig, values) == config
 
 
 def flat(settings: dict[str, object], prefix: str = "") -> dict[str, object]:
