@@ -100,9 +100,13 @@ def page_name(page: Path) -> str:
 
 @pytest.fixture
 def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder the pages suppose: jokes.csv, books/, prompts.txt and recipes/; it is entered."""
+    """The folder the pages suppose; it is entered.
+
+    It holds jokes.csv, reviews.csv, prompts.txt, books/ and recipes/.
+    """
     lines = (SOURCE / "assets" / "jokes.csv").read_text(encoding="utf-8").splitlines(keepends=True)
     (tmp_path / "jokes.csv").write_text("".join(lines[: JOKES + 1]), encoding="utf-8")
+    (tmp_path / "reviews.csv").write_text("review,stars\n" + "".join(reviews()), encoding="utf-8")
     (tmp_path / "prompts.txt").write_text("The captain\n\nOnce upon a time\n", encoding="utf-8")
     (tmp_path / "books").mkdir()
     for number in range(3):
@@ -118,6 +122,18 @@ def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     torch.set_num_threads(1)
     yield tmp_path
     torch.set_num_threads(threads)
+
+
+def reviews() -> Iterator[str]:
+    """Rows of a table of reviews and what they say."""
+    said = {
+        "good": ("wonderful", "moving", "great fun", "well made"),
+        "bad": ("dull", "a mess", "far too long", "badly made"),
+    }
+    for thing in ("film", "story", "cast", "ending", "music"):
+        for number in range(4):
+            for label, words in said.items():
+                yield f"The {thing} was {words[number]}.,{label}\n"
 
 
 def prose(lines: int, seed: int) -> Iterator[str]:
@@ -246,7 +262,7 @@ def test_help_of_a_command_ends_with_its_examples(command: str) -> None:
 @pytest.fixture
 def started_runs(examples: Path) -> None:
     """Settings of runs that the shown commands resume."""
-    for name in ("jokes", "mini"):
+    for name in ("jokes", "mini", "cola", "reviews"):
         folder = examples / "runs" / name
         folder.mkdir(parents=True)
         (folder / "run.yaml").write_text("data: jokes.csv\n", encoding="utf-8")
