@@ -39,13 +39,17 @@ from gpt1.cli.parsing import parse
 from gpt1.config import (
     GenerationConfig,
     GPTConfig,
+    HeadConfig,
     LSTMConfig,
     OptimizerConfig,
     PrepareConfig,
     ScheduleConfig,
+    TaskConfig,
+    TaskSource,
     TextConfig,
     TrainingConfig,
 )
+from gpt1.tasks.task import NAMES, get_task
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "src" / "gpt1"
@@ -62,6 +66,7 @@ TABLES: dict[str, list[tuple[type[Any], str]]] = {
         (ScheduleConfig, "schedule."),
     ],
     "pretraining.md": [(GPTConfig, "model."), (LSTMConfig, "lstm."), (PrepareConfig, "prepare.")],
+    "tasks.md": [(TaskSource, ""), (TaskConfig, ""), (HeadConfig, "gpt1_head.")],
 }
 """Which page lists the settings of which config, and under what prefix."""
 
@@ -375,6 +380,17 @@ def shown_default(field: dataclasses.Field[Any]) -> str:
         return f"`{text}`"
     escaped = text.replace("<", "&lt;").replace(">", "&gt;").replace("|", "&#124;")
     return f"<code>{escaped}</code>"  # a bare | would end the cell, even in code
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_of_tasks_has_the_metric_and_the_papers_figures_of_each(name: str) -> None:
+    text = (DOCS / "tasks.md").read_text(encoding="utf-8")
+    [row] = re.findall(rf"^\| `{name}` \| (.*) \|$", text, re.MULTILINE)
+    _, metric, _, ours, before = row.split(" | ")
+    results = [result for result in get_task(name).results if not result.part]
+    assert metric == f"`{get_task(name).metrics[0]}`"
+    assert ours == " and ".join(f"{result.gpt1:.1f}" for result in results)
+    assert before == " and ".join(f"{result.earlier:.1f}" for result in results)
 
 
 def test_the_file_map_lists_every_module_and_no_other() -> None:
