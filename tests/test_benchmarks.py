@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks import decode, finetune, options, pack, report, startup
+from benchmarks import decode, finetune, options, pack, report, startup, task
 from benchmarks.__main__ import main
 from benchmarks.child import call
 from benchmarks.machine import bandwidth_probe, facts, peak_rss_mb
@@ -175,6 +175,15 @@ def test_a_command_that_fails_is_not_timed() -> None:
 @pytest.mark.slow
 def test_startup_measures_every_command(tiny: Options) -> None:
     assert len(measures(startup.run(tiny))) == 5
+
+
+def test_task_has_the_same_loss_on_all_sides(tiny: Options) -> None:
+    found = task.run(tiny)
+    assert [beside for _, beside in measures(found)] == [
+        "gpt1, a row for every option",
+        "transformers",
+    ]
+    assert found.same == {"loss of the options at the start": True}
 
 
 @pytest.mark.slow
