@@ -312,7 +312,7 @@ def test_results_are_written_and_printed_again_as_markdown(
 def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["decoed"])
-    message = "no benchmark 'decoed'; there are decode, tokenize, pack, finetune, startup"
+    message = "no benchmark 'decoed'; there are decode, tokenize, pack, finetune, task, startup"
     assert message in capsys.readouterr().err
 
 
