@@ -561,9 +561,8 @@ class TaskConfig:
     """"balanced": every class counts the same in the loss, however many examples it has."""
     clf_pdrop: float = 0.1
     """Dropout before the head."""
-    pdrop: float | None = None
-    """Dropout inside the network: on embeddings, attention weights and residual branches. Default:
-    as stored with the model (0.1 in the released one, 0 in mini)."""
+    pdrop: float = 0.1
+    """Dropout inside the network: on embeddings, attention weights and residual branches."""
     max_train: int | None = None
     """Use only so many training examples, drawn by the seed."""
     max_valid: int | None = None

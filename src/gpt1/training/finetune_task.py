@@ -252,8 +252,7 @@ def _new_model(
     """The pre-trained model with new tokens and a new head, drawn by the seed."""
     backbone = load_model(folder, device=training.device, dtype="float32")
     tokenizer = Tokenizer.load(folder, config.tokenizer_mode)
-    if config.pdrop is not None:
-        set_dropout(backbone, config.pdrop)
+    set_dropout(backbone, config.pdrop)
     torch.manual_seed(training.seed)
     tokenizer.add_special_tokens(SPECIAL_TOKENS)
     backbone.grow_vocabulary(max(tokenizer.vocab_size, backbone.config.vocab_size))
