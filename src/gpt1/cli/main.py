@@ -30,6 +30,9 @@ COMMANDS = {
     "tokenizer diff": "what the two ways of splitting text change",
     "data prepare": "texts to token shards for pre-training",
     "reproduce seed": "walk through the public tutorial, beside what it printed",
+    "reproduce table2": "fine-tune on natural language inference, beside the paper",
+    "reproduce table3": "fine-tune on question answering, beside the paper",
+    "reproduce table4": "fine-tune on classification and similarity, beside the paper",
     "convert": "change the format of a checkpoint",
 }
 

@@ -1,0 +1,82 @@
+"""``gpt1 reproduce``: run what a table or figure of the paper needs, and write its report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gpt1 import __version__
+from gpt1.checkpoint import load_model, locate
+from gpt1.reproduce.digests import model_digest
+from gpt1.reproduce.paper import TITLES
+from gpt1.reproduce.paper_report import PaperReport, Section
+from gpt1.reproduce.paper_settings import ReproduceConfig
+from gpt1.reproduce.runs import Progress, Runs, machine
+from gpt1.reproduce.tables import table_section
+from gpt1.tokenizer import Tokenizer
+
+TARGETS = ("table2", "table3", "table4")
+
+
+def reproduce(
+    target: str, config: ReproduceConfig, out: str | Path, progress: Progress | None = None
+) -> PaperReport:
+    """Run what is needed and has not been run before, and write ``TARGET.html``, .md and .json.
+
+    Args:
+        target: One of `TARGETS`, or "paper": all of them in one report.
+        config: Model, data, seeds, sizes.
+        out: Folder of the reports and of the results they share.
+        progress: Told how it goes.
+
+    Returns:
+        The report.
+
+    Raises:
+        ConfigError: If a model is needed and not given.
+        DataError: If data cannot be read.
+        KeyboardInterrupt: If the user interrupted; what is done is kept.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    config = config.completed(load_model(locate(config.model)).config.n_embd)
+    runs = Runs(out, config.jobs, progress)
+    targets = TARGETS if target == "paper" else (target,)
+    sections = [_section(name, config, runs) for name in targets]
+    title = TITLES.get(target, "The tables and figures of the paper")
+    report = PaperReport(name=target, title=title, facts=_facts(config), sections=sections)
+    report.write(out)
+    return report
+
+
+def _section(name: str, config: ReproduceConfig, runs: Runs) -> Section:
+    return table_section(name, config, runs)
+
+
+def _facts(config: ReproduceConfig) -> dict[str, str]:
+    """Model, settings and machine, for the end of the report."""
+    folder = locate(config.model)
+    model, tokenizer = load_model(folder), Tokenizer.load(folder)
+    here = machine()
+    return {
+        "model": f"{config.model}, {model.num_parameters():,} parameters, files "
+        f"{model_digest(config.model)}",
+        "tokenizer": f"mode {tokenizer.mode}, {tokenizer.vocab_size:,} tokens",
+        "positions": f"{model.config.n_positions}",
+        "seeds": f"{config.seeds}, from {config.seed}",
+        "training": _training(config),
+        "sizes": f"at most {config.subset or 'all'} training examples and "
+        f"{config.dev_subset or 'all'} of each other split, the same in every run",
+        "spread": "median (least to most) over the seeds; quartiles are in the JSON file",
+        "versions": f"gpt1 {__version__}, torch {here['torch']}, Python {here['python']}",
+        "machine": f"{here['gpu'] or here['cpu']}, device {config.device}",
+    }
+
+
+def _training(config: ReproduceConfig) -> str:
+    rates: Sequence[float] = config.rates
+    return (
+        f"{config.epochs or 3:g} epochs of batches of {config.batch_size}, peak rate "
+        f"{' or '.join(f'{lr:g}' for lr in rates)}, warm-up {config.warmup_fraction:g}, dropout "
+        f"{config.pdrop:g}, {config.precision}; the best epoch on the development set is kept"
+    )
