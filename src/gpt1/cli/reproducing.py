@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 from gpt1.cli.arguments import add_fields, collect
 from gpt1.reproduce.paper_settings import ReproduceConfig
 
-FIGURE_ONLY = ("checkpoints", "lstm_checkpoints")
+FIGURE_ONLY = ("panel", "checkpoints", "lstm_checkpoints")
 
 
 class Reproduction:

@@ -7,7 +7,11 @@ from pathlib import Path
 
 from gpt1 import __version__
 from gpt1.checkpoint import load_model, locate
+from gpt1.config import GPTConfig
+from gpt1.errors import ConfigError
+from gpt1.reproduce.ablations import ablation_section
 from gpt1.reproduce.digests import model_digest
+from gpt1.reproduce.figure2 import figure2_section
 from gpt1.reproduce.paper import TITLES
 from gpt1.reproduce.paper_report import PaperReport, Section
 from gpt1.reproduce.paper_settings import ReproduceConfig
@@ -15,7 +19,7 @@ from gpt1.reproduce.runs import Progress, Runs, machine
 from gpt1.reproduce.tables import table_section
 from gpt1.tokenizer import Tokenizer
 
-TARGETS = ("table2", "table3", "table4")
+TARGETS = ("table2", "table3", "table4", "table5", "figure2")
 
 
 def reproduce(
@@ -39,17 +43,36 @@ def reproduce(
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    config = config.completed(load_model(locate(config.model)).config.n_embd)
+    shape = _shape(config.model)
+    config = config.completed(shape.n_embd)
     runs = Runs(out, config.jobs, progress)
     targets = TARGETS if target == "paper" else (target,)
-    sections = [_section(name, config, runs) for name in targets]
+    sections = [_section(name, config, shape.n_layer, runs) for name in targets]
     title = TITLES.get(target, "The tables and figures of the paper")
     report = PaperReport(name=target, title=title, facts=_facts(config), sections=sections)
     report.write(out)
     return report
 
 
-def _section(name: str, config: ReproduceConfig, runs: Runs) -> Section:
+def _shape(model: str) -> GPTConfig:
+    """Of a model.
+
+    Raises:
+        ConfigError: If it is an LSTM.
+    """
+    config = load_model(locate(model)).config
+    if not isinstance(config, GPTConfig):
+        raise ConfigError(
+            f"the model {model} is an LSTM; name it with --lstm, and a GPT with --model"
+        )
+    return config
+
+
+def _section(name: str, config: ReproduceConfig, blocks: int, runs: Runs) -> Section:
+    if name == "table5":
+        return ablation_section(config, runs)
+    if name == "figure2":
+        return figure2_section(config, blocks, runs)
     return table_section(name, config, runs)
 
 

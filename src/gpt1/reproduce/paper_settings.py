@@ -69,6 +69,9 @@ class ReproduceConfig:
     """Where to train: "cpu", "cuda", "cuda:1", "mps"."""
     jobs: int = 1
     """Experiments at a time, each in a process of one thread."""
+    panel: Literal["both", "left", "right"] = "both"
+    """figure2: draw both panels, or only the transfer of blocks (left) or the zero-shot scores
+    (right)."""
     checkpoints: str | None = None
     """figure2: folder of a pre-training run with snapshots, from gpt1 pretrain --snapshot-steps."""
     lstm_checkpoints: str | None = None
