@@ -61,6 +61,7 @@ class Experiment:
             "variant": self.variant,
             "data": data_digest(config.data, self.task, splits_of(get_task(self.task))),
             "subset": config.subset,
+            "subset_words": config.subset_words,
             "dev_subset": config.dev_subset,
         }
         if self.variant in BASELINES:
@@ -101,8 +102,8 @@ class Experiment:
             KeyboardInterrupt: If the user interrupted the training.
             DataError: If the data cannot be read.
         """
-        config, began, cpu_began = self.config, time.perf_counter(), time.process_time()
-        splits = dict(read_splits(self.task, config.data, config.subset, config.dev_subset))
+        began, cpu_began = time.perf_counter(), time.process_time()
+        splits = self._splits()
         counts = {
             f"{name}{part}": len(numbers)
             for name, split in splits.items()
@@ -133,6 +134,17 @@ class Experiment:
         figures = dict(_judged(run, splits))
         details["cpu_s"] = time.process_time() - cpu_began
         return Outcome(figures, counts, time.perf_counter() - began, details)
+
+    def _splits(self) -> dict[str, Examples]:
+        """The examples of each split, cut to the sizes asked for."""
+        splits = dict(read_splits(self.task, self.config.data))
+        for name, split in splits.items():
+            size = self.config.dev_subset
+            if name == "train":
+                words = self.config.subset_words
+                size = self.config.subset if words is None else count_of_words(split, words)
+            splits[name] = split.select(subset(range(len(split)), size))
+        return splits
 
     def _task_config(self) -> TaskConfig:
         settings = TaskConfig(pdrop=self.config.pdrop)
@@ -185,30 +197,50 @@ def splits_of(task: Task) -> tuple[str, ...]:
     return tuple(dict.fromkeys(["train", "dev", *(result.split for result in task.results)]))
 
 
-@lru_cache(maxsize=4)
-def read_splits(
-    task: str, data: str, train_size: int | None, other_size: int | None
-) -> Mapping[str, Examples]:
-    """The splits of a task, labelled examples only, cut to the sizes asked for.
+@lru_cache(maxsize=2)
+def read_splits(task: str, data: str) -> Mapping[str, Examples]:
+    """The splits of a task, labelled examples only.
 
     "train" and "dev" are always among them; others of the paper's table if the data has them.
+
+    Args:
+        task: Its name.
+        data: As for `gpt1.tasks.reading.read_split`.
 
     Raises:
         DataError: If "train" or "dev" cannot be read.
     """
     found: dict[str, Examples] = {}
-    for split in splits_of(get_task(task)):
+    for name in splits_of(get_task(task)):
         try:
-            examples = read_split(get_task(task), data, split)
+            split = read_split(get_task(task), data, name)
         except DataError:
-            if split in ("train", "dev"):
+            if name in ("train", "dev"):
                 raise
             continue
-        labelled = [n for n, e in enumerate(examples.examples) if e.label is not None]
+        labelled = [n for n, e in enumerate(split.examples) if e.label is not None]
         if labelled:
-            size = train_size if split == "train" else other_size
-            found[split] = examples.select(subset(labelled, size))
+            found[name] = split.select(labelled)
     return found
+
+
+def count_of_words(examples: Examples, words: int) -> int:
+    """How many examples of average length have so many words; both orders of two texts count.
+
+    Args:
+        examples: At least one.
+        words: As split at spaces.
+
+    Returns:
+        At least 1.
+    """
+    read = sum(
+        len(part.split()) * (2 if example.layout == "similarity" else 1)
+        for example in examples.examples
+        for segment in example.segments
+        for part in segment
+    )
+    return max(1, round(words * len(examples) / read))
 
 
 def plan(

@@ -131,14 +131,10 @@ def run_transfers(config: ReproduceConfig, blocks: int, runs: Runs) -> list[Tran
     """
     tasks, _ = available(TRANSFER_TASKS, config)
     # What all blocks and nothing at all give is known from the tables.
-    numbers = {
-        "scratch": NO_EMBEDDINGS,
-        **{f"transfer-{n}": n for n in range(blocks)},
-        "full": blocks,
-    }
-    experiments = plan(
-        tasks, list(numbers), config, settle_rates(tasks, list(numbers), config, runs)
-    )
+    numbers = {f"transfer-{n}": n for n in range(blocks)}
+    numbers |= {"scratch": NO_EMBEDDINGS, "full": blocks}
+    rates = settle_rates(tasks, list(numbers), config, runs)
+    experiments = plan(tasks, list(numbers), config, rates)
     found: dict[tuple[str, int], list[Outcome]] = {}
     for experiment, outcome in zip(experiments, runs.results(experiments), strict=True):
         found.setdefault((experiment.task, numbers[experiment.variant]), []).append(outcome)

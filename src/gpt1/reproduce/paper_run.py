@@ -88,12 +88,19 @@ def _facts(config: ReproduceConfig) -> dict[str, str]:
         "positions": f"{model.config.n_positions}",
         "seeds": f"{config.seeds}, from {config.seed}",
         "training": _training(config),
-        "sizes": f"at most {config.subset or 'all'} training examples and "
-        f"{config.dev_subset or 'all'} of each other split, the same in every run",
+        "sizes": _sizes(config),
         "spread": "median (least to most) over the seeds; quartiles are in the JSON file",
         "versions": f"gpt1 {__version__}, torch {here['torch']}, Python {here['python']}",
         "machine": f"{here['gpu'] or here['cpu']}, device {config.device}",
     }
+
+
+def _sizes(config: ReproduceConfig) -> str:
+    train = f"at most {config.subset:,}" if config.subset else "all"
+    if config.subset_words:
+        train = f"about {config.subset_words:,} words of"
+    other = f"at most {config.dev_subset:,}" if config.dev_subset else "all"
+    return f"{train} training examples, {other} of each other split; the same in every run"
 
 
 def _training(config: ReproduceConfig) -> str:

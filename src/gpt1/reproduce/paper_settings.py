@@ -40,6 +40,8 @@ class ReproduceConfig:
     """The first seed; it also decides between the rates of lr_grid."""
     subset: int | None = None
     """Use only so many training examples of each task, the same ones in every run."""
+    subset_words: int | None = None
+    """Use only about so many words of training examples: every task then costs about the same."""
     dev_subset: int | None = None
     """Use only so many examples of each split to choose and to judge by."""
     epochs: float | None = None
@@ -83,7 +85,17 @@ class ReproduceConfig:
         unknown = [task for task in self.tasks if task not in known]
         if unknown:
             raise ConfigError(f"there is no task {unknown[0]!r}; the tasks are {', '.join(known)}")
-        for name in ("seeds", "subset", "dev_subset", "epochs", "batch_size", "jobs", "lr"):
+        for name in (
+            "seeds",
+            "subset",
+            "subset_words",
+            "dev_subset",
+            "epochs",
+            "lr",
+            "batch_size",
+            "micro_batch_size",
+            "jobs",
+        ):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} is {value} but must be above 0")
@@ -91,6 +103,8 @@ class ReproduceConfig:
             raise ConfigError(f"lr_grid is {list(self.lr_grid)} but each must be above 0")
         if self.lr is not None and self.lr_grid:
             raise ConfigError("lr and lr_grid are both given; leave out one of them")
+        if self.subset and self.subset_words:
+            raise ConfigError("subset and subset_words are both given; leave out one of them")
 
     def completed(self, width: int) -> ReproduceConfig:
         """The same with every default filled in that depends on the width of the model."""
