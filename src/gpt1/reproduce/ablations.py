@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from gpt1.reproduce.charts import legend, styled
-from gpt1.reproduce.paper import ABLATIONS, GLUE, SIZES, TITLES, Ablation
+from gpt1.reproduce.paper import ABLATIONS, GLUE, GLUE_LABELS, TITLES, Ablation
 from gpt1.reproduce.paper_report import Grid, Ink, Section, new_figure
 from gpt1.reproduce.paper_settings import ReproduceConfig
 from gpt1.reproduce.runs import Runs
@@ -139,18 +139,13 @@ def _summary(rows: Sequence[AblationRow]) -> list[str]:
 
 
 def _grid(rows: Sequence[AblationRow], tasks: Sequence[str]) -> Grid:
-    labels = [next(n for n in SIZES if _letters(n).startswith(_letters(task))) for task in tasks]
     lines = []
     for row in rows:
         paper = [f"{row.paper_scores[task]:.1f}" for task in tasks]
-        lines.append([f"{row.paper.label}, paper", f"{row.paper_mean:.1f}", *paper])
+        lines.append([row.paper.label, "paper", f"{row.paper_mean:.1f}", *paper])
         ours = [shown(row.scores.get(task)) for task in tasks]
-        lines.append([f"{row.paper.label}, ours", shown(row.mean), *ours])
-    return Grid(("", "mean", *labels), lines)
-
-
-def _letters(name: str) -> str:
-    return name.lower().replace("-", "")
+        lines.append(["", "ours", shown(row.mean), *ours])
+    return Grid(("", "", "mean", *(GLUE_LABELS[task] for task in tasks)), lines)
 
 
 def draw_ablations(rows: Sequence[AblationRow], ink: Ink) -> Figure:
@@ -175,7 +170,7 @@ def draw_ablations(rows: Sequence[AblationRow], ink: Ink) -> Figure:
             ours += [row.scores[task].median - full.scores[task].median for task in full.tasks]
             axes.scatter(places, ours, s=44, color=ink.series[0], zorder=4, alpha=0.85)
         axes.set_title(row.paper.label if row.mean else f"{row.paper.label}: not run", fontsize=9)
-        axes.set_xticks(places, ["mean", *full.tasks], rotation=60)
+        axes.set_xticks(places, ["mean", *(GLUE_LABELS[task] for task in full.tasks)], rotation=60)
     panels[0].set_ylabel("points against the full model")
     handles = [
         panels[0].scatter([], [], marker="D", s=34, color=ink.text),

@@ -22,7 +22,8 @@ def draw_rows(rows: Sequence[Row], names: Mapping[str, str], ink: Ink) -> Figure
         names: Of the variants, for people.
         ink: Colours.
     """
-    figure = new_figure(8.5, 1.4 + 0.52 * len(rows))
+    names = {v: name for v, name in names.items() if any(v in row.scores for row in rows)}
+    figure = new_figure(8.5, 1.5 + 0.62 * len(rows))
     axes = figure.subplots()
     styled(axes, ink)
     for place, row in enumerate(reversed(rows)):
@@ -30,7 +31,8 @@ def draw_rows(rows: Sequence[Row], names: Mapping[str, str], ink: Ink) -> Figure
         axes.scatter(row.result.earlier, place, marker="|", s=120, color=ink.faint, zorder=3)
         for number, variant in enumerate(names):
             if variant in row.scores:
-                spread_at(axes, row.scores[variant], place, number, ink)
+                offset = 0.15 * ((len(names) - 1) / 2 - number)
+                spread_at(axes, row.scores[variant], place + offset, ink.series[number])
     axes.set_yticks(range(len(rows)), [f"{r.label}, {r.result.metric}" for r in reversed(rows)])
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlabel("per cent: the median of the seeds, and a line from the least to the most")
@@ -41,13 +43,11 @@ def draw_rows(rows: Sequence[Row], names: Mapping[str, str], ink: Ink) -> Figure
     return figure
 
 
-def spread_at(axes: Axes, spread: Spread, place: float, number: int, ink: Ink) -> None:
+def spread_at(axes: Axes, spread: Spread, place: float, colour: str) -> None:
     """A dot at the median, and a line over the seeds."""
-    y, colour = place + 0.13 - 0.13 * number, ink.series[number]
-    axes.plot(
-        [min(spread.values), max(spread.values)], [y, y], color=colour, linewidth=2, alpha=0.6
-    )
-    axes.scatter(spread.median, y, s=46, color=colour, zorder=3)
+    ends = [min(spread.values), max(spread.values)]
+    axes.plot(ends, [place, place], color=colour, linewidth=2, alpha=0.6)
+    axes.scatter(spread.median, place, s=34, color=colour, zorder=4)
 
 
 def styled(axes: Axes, ink: Ink) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -131,7 +131,10 @@ class Experiment:
             "parameters": run.model.num_parameters(),
             "tokenizer_mode": run.tokenizer.mode,
         }
-        figures = dict(_judged(run, splits))
+        figures = {f"dev:{name}": value for name, value in result.metrics.items()}
+        if not splits["dev"].parts:
+            del splits["dev"]  # is judged already
+        figures |= _judged(run, splits)
         details["cpu_s"] = time.process_time() - cpu_began
         return Outcome(figures, counts, time.perf_counter() - began, details)
 
@@ -173,15 +176,17 @@ class Experiment:
         )
 
 
-def _judged(run: TaskRun, splits: Mapping[str, Examples]) -> Iterator[tuple[str, float]]:
+def _judged(run: TaskRun, splits: Mapping[str, Examples]) -> dict[str, float]:
     """Metrics of a trained model on each split, and on each part of it."""
+    figures: dict[str, float] = {}
     for name, split in splits.items():
         predictions = predict(run.model, run.tokenizer, split.examples)
         for part, numbers in parts(split).items():
             labels = [split.examples[number].label for number in numbers]
             known = encode_labels(labels, run.model.head)
             for metric, value in judge(predictions.select(numbers), known, run.metrics).items():
-                yield f"{name}{part}:{metric}", value
+                figures[f"{name}{part}:{metric}"] = value
+    return figures
 
 
 def parts(split: Examples) -> dict[str, list[int]]:

@@ -174,8 +174,9 @@ def run_courses(config: ReproduceConfig, runs: Runs) -> list[Course]:
         if folder
         for task in tasks
     }
-    runs.results([reading for found in readings.values() for reading in found])
-    return [_course(*case, found, runs.known(found)) for case, found in readings.items()]
+    works = [reading for found in readings.values() for reading in found]
+    outcomes = dict(zip(works, runs.results(works), strict=True))
+    return [_course(*case, [outcomes[r] for r in found], found) for case, found in readings.items()]
 
 
 def _zero_shot_tasks(config: ReproduceConfig) -> list[str]:
@@ -194,7 +195,7 @@ def _zero_shot_tasks(config: ReproduceConfig) -> list[str]:
 
 
 def _course(
-    model: str, task: str, readings: Sequence[ZeroShotReading], outcomes: Sequence[Outcome]
+    model: str, task: str, outcomes: Sequence[Outcome], readings: Sequence[ZeroShotReading]
 ) -> Course:
     metric = "matthews" if RULES[task].threshold else "accuracy"
     points = [
@@ -218,7 +219,7 @@ def _summary(transfers: Sequence[Transfer], blocks: int) -> list[str]:
 
 def _transfer_grid(transfers: Sequence[Transfer]) -> Grid:
     numbers = list(transfers[0].scores)
-    names = ["no embeddings" if n < 0 else f"{n} blocks" for n in numbers]
+    names = ["no embeddings", *(f"{n} block{'s' * (n != 1)}" for n in numbers if n >= 0)]
     return Grid(
         ("dev accuracy", "trained on", "n", *names, "paper: none", "paper: all 12"),
         [

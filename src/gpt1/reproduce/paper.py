@@ -25,8 +25,21 @@ TITLES = {
 MAIN_LABELS = {"mnli": "MNLI-m", "race": "RACE"}
 """The row that stands for a task with several, where tasks are counted."""
 
-GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
+GLUE_LABELS = {
+    "cola": "CoLA",
+    "sst2": "SST-2",
+    "mrpc": "MRPC",
+    "stsb": "STS-B",
+    "qqp": "QQP",
+    "mnli": "MNLI",
+    "qnli": "QNLI",
+    "rte": "RTE",
+}
+GLUE = tuple(GLUE_LABELS)
 """The eight tasks of the ablations, in the order of table 5."""
+
+PARAMETERS = 116_534_784
+"""Of the paper's model."""
 
 GLUE_SCORE = (72.8, 68.9)
 """GLUE's own score in table 4, of GPT-1 and the best before it: with WNLI, and on its server."""

@@ -81,17 +81,23 @@ class PaperReport:
         title: For people.
         facts: Model, data, settings, machines.
         sections: Tables and figures.
+        summary: What came out of all of them together, in sentences.
+        remarks: Why all numbers may differ from the paper's.
     """
 
     name: str
     title: str
     facts: Mapping[str, str]
     sections: Sequence[Section]
+    summary: Sequence[str] = ()
+    remarks: Sequence[str] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
         return {
             "title": self.title,
+            "summary": list(self.summary),
+            "why": list(self.remarks),
             "facts": dict(self.facts),
             "sections": [
                 {"name": s.name, "title": s.title, "summary": list(s.summary), **s.data}
@@ -124,7 +130,7 @@ class PaperReport:
 
     def markdown(self, pictures: Mapping[str, Drawing], notes: Sequence[str] = ()) -> str:
         """The report as Markdown; pictures are files beside it."""
-        parts = [f"# {self.title}"]
+        parts = [f"# {self.title}", *self.summary]
         for section in self.sections:
             parts += [f"## {section.title}", *section.summary]
             parts += [_markdown_grid(grid) for grid in section.grids]
@@ -133,35 +139,39 @@ class PaperReport:
             ]
             parts += ["\n".join(f"- {remark}" for remark in section.remarks)]
         facts = [[name, value] for name, value in self.facts.items()]
-        parts += ["## How it was made", _markdown_grid(Grid(("", ""), facts)), *notes]
+        parts += ["## How it was made", _markdown_grid(Grid(("", ""), facts))]
+        parts.append("\n".join(f"- {remark}" for remark in [*self.remarks, *notes]))
         return "\n\n".join(part for part in parts if part) + "\n"
 
     def html(self, pictures: Mapping[str, Drawing], notes: Sequence[str] = ()) -> str:
         """The report as one page that needs no network, on a light or a dark page."""
-        body = [self._html_section(section, pictures) for section in self.sections]
+        body = [f'<p class="summary">{html.escape(line)}</p>' for line in self.summary]
+        body += [_html_section(section, pictures) for section in self.sections]
         facts = Grid(("", ""), [[name, value] for name, value in self.facts.items()])
         body.append(
             f'<section class="card"><h2>How it was made</h2>{_html_grid(facts)}'
-            + "".join(f"<p>{html.escape(note)}</p>" for note in notes)
-            + "</section>"
+            f"{_html_list([*self.remarks, *notes])}</section>"
         )
         filled = {"title": html.escape(self.title), "body": "\n".join(body)}
         template = TEMPLATE.read_text(encoding="utf-8")
         return re.sub(r"\{\{(\w+)\}\}", lambda found: filled[found[1]], template)
 
-    def _html_section(self, section: Section, pictures: Mapping[str, Drawing]) -> str:
-        parts = [f'<section class="card" id="{section.name}"><h2>{html.escape(section.title)}</h2>']
-        parts += [f'<p class="summary">{html.escape(line)}</p>' for line in section.summary]
-        parts += [_html_grid(grid) for grid in section.grids]
-        parts += [
-            _html_picture(draw, section.title)
-            for name, draw in section.drawings.items()
-            if name in pictures
-        ]
-        if section.remarks:
-            lines = "".join(f"<li>{html.escape(remark)}</li>" for remark in section.remarks)
-            parts.append(f"<ul>{lines}</ul>")
-        return "\n".join([*parts, "</section>"])
+
+def _html_section(section: Section, pictures: Mapping[str, Drawing]) -> str:
+    parts = [f'<section class="card" id="{section.name}"><h2>{html.escape(section.title)}</h2>']
+    parts += [f'<p class="summary">{html.escape(line)}</p>' for line in section.summary]
+    parts += [_html_grid(grid) for grid in section.grids]
+    parts += [
+        _html_picture(draw, section.title)
+        for name, draw in section.drawings.items()
+        if name in pictures
+    ]
+    return "\n".join([*parts, _html_list(section.remarks), "</section>"])
+
+
+def _html_list(lines: Sequence[str]) -> str:
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    return f"<ul>{items}</ul>" if items else ""
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -12,14 +12,20 @@ from gpt1.errors import ConfigError
 from gpt1.reproduce.ablations import ablation_section
 from gpt1.reproduce.digests import model_digest
 from gpt1.reproduce.figure2 import figure2_section
-from gpt1.reproduce.paper import TITLES
-from gpt1.reproduce.paper_report import PaperReport, Section
+from gpt1.reproduce.paper import PARAMETERS, TITLES
+from gpt1.reproduce.paper_report import PaperReport
 from gpt1.reproduce.paper_settings import ReproduceConfig
-from gpt1.reproduce.runs import Progress, Runs, machine
-from gpt1.reproduce.tables import table_section
+from gpt1.reproduce.runs import Progress, Runs
+from gpt1.reproduce.tables import summary, table_rows, table_section, variants_of
 from gpt1.tokenizer import Tokenizer
 
 TARGETS = ("table2", "table3", "table4", "table5", "figure2")
+
+PAPER_POSITIONS = 512
+MODES = {
+    "bert": "Text is split as transformers does (tokenizer mode bert), not as the authors did.",
+    "original": "Text is split as by the authors (tokenizer mode original).",
+}
 
 
 def reproduce(
@@ -46,10 +52,24 @@ def reproduce(
     shape = _shape(config.model)
     config = config.completed(shape.n_embd)
     runs = Runs(out, config.jobs, progress)
-    targets = TARGETS if target == "paper" else (target,)
-    sections = [_section(name, config, shape.n_layer, runs) for name in targets]
-    title = TITLES.get(target, "The tables and figures of the paper")
-    report = PaperReport(name=target, title=title, facts=_facts(config), sections=sections)
+    variants, rows, sections = variants_of(config), [], []
+    for name in TARGETS if target == "paper" else (target,):
+        if name == "table5":
+            sections.append(ablation_section(config, runs))
+        elif name == "figure2":
+            sections.append(figure2_section(config, shape.n_layer, runs))
+        else:
+            found, absent = table_rows(name, config, runs)
+            sections.append(table_section(name, found, absent, variants))
+            rows += found
+    report = PaperReport(
+        name=target,
+        title=TITLES.get(target, "The tables and figures of the paper"),
+        facts=_facts(config, runs),
+        sections=sections,
+        summary=summary(rows, variants) if target == "paper" else (),
+        remarks=_remarks(config),
+    )
     report.write(out)
     return report
 
@@ -68,19 +88,10 @@ def _shape(model: str) -> GPTConfig:
     return config
 
 
-def _section(name: str, config: ReproduceConfig, blocks: int, runs: Runs) -> Section:
-    if name == "table5":
-        return ablation_section(config, runs)
-    if name == "figure2":
-        return figure2_section(config, blocks, runs)
-    return table_section(name, config, runs)
-
-
-def _facts(config: ReproduceConfig) -> dict[str, str]:
-    """Model, settings and machine, for the end of the report."""
+def _facts(config: ReproduceConfig, runs: Runs) -> dict[str, str]:
+    """Model, settings and machines, for the end of the report."""
     folder = locate(config.model)
     model, tokenizer = load_model(folder), Tokenizer.load(folder)
-    here = machine()
     return {
         "model": f"{config.model}, {model.num_parameters():,} parameters, files "
         f"{model_digest(config.model)}",
@@ -90,9 +101,32 @@ def _facts(config: ReproduceConfig) -> dict[str, str]:
         "training": _training(config),
         "sizes": _sizes(config),
         "spread": "median (least to most) over the seeds; quartiles are in the JSON file",
-        "versions": f"gpt1 {__version__}, torch {here['torch']}, Python {here['python']}",
-        "machine": f"{here['gpu'] or here['cpu']}, device {config.device}",
+        "experiments": f"{len(runs.used)}, {runs.seconds / 3600:.1f} hours of computing, on "
+        f"{config.device}",
+        "machines": "; ".join(runs.machines),
+        "version": f"gpt1 {__version__}",
     }
+
+
+def _remarks(config: ReproduceConfig) -> list[str]:
+    """Why all numbers may differ from the paper's."""
+    folder = locate(config.model)
+    model, mode = load_model(folder), Tokenizer.load(folder).mode
+    size, found = model.num_parameters(), []
+    if size != PARAMETERS:
+        found.append(f"The model has {size:,} parameters, the paper's {PARAMETERS:,}.")
+    if model.config.n_positions < PAPER_POSITIONS:
+        found.append(
+            f"It reads at most {model.config.n_positions} tokens, the paper's {PAPER_POSITIONS}; "
+            "what is longer is cut."
+        )
+    return [
+        *found,
+        MODES[mode],
+        "The epoch was picked on development examples; a figure of the same ones is a little too "
+        "high, for every variant alike.",
+        "The paper's figures have no spread, and it does not say of how many runs they are.",
+    ]
 
 
 def _sizes(config: ReproduceConfig) -> str:

@@ -12,6 +12,7 @@ import multiprocessing
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from typing import Any, Protocol
 import torch
 
 from gpt1.atomic import write_text_atomic
+from gpt1.errors import TrainingError
 from gpt1.training.tracking import Watcher
 
 RUNS = "runs"
@@ -106,12 +108,16 @@ class Runs:
         jobs: Experiments at a time: 1 runs them in this process, more in one of their own each,
             with one thread.
         progress: Told how it goes.
+
+    Attributes:
+        used: The outcomes that were asked for, by file.
     """
 
     def __init__(self, out: Path, jobs: int = 1, progress: Progress | None = None) -> None:
         self.folder = out / RUNS
         self.jobs = jobs
         self.progress = progress or Quiet()
+        self.used: dict[Path, Outcome] = {}
 
     def results(self, works: Sequence[Work]) -> list[Outcome]:
         """The outcomes of experiments, in their order; those not known yet are run.
@@ -121,7 +127,7 @@ class Runs:
 
         Raises:
             KeyboardInterrupt: If the user interrupted; what is done is kept.
-            Gpt1Error: What an experiment raises.
+            Gpt1Error: What an experiment raises; a TrainingError if its process died.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         paths = [self.path(work) for work in works]
@@ -129,11 +135,18 @@ class Runs:
         self.progress.plan(len(set(paths)), len(set(paths)) - len(missing))
         for work, outcome in self._outcomes(missing):
             self.progress.done(work.name, outcome.seconds)
-        return [read_outcome(path) for path in paths]
+        self.used |= {path: read_outcome(path) for path in paths}
+        return [self.used[path] for path in paths]
 
-    def known(self, works: Sequence[Work]) -> list[Outcome]:
-        """The outcomes of those experiments that were run before."""
-        return [read_outcome(path) for path in map(self.path, works) if path.exists()]
+    @property
+    def seconds(self) -> float:
+        """That all experiments took whose results were asked for."""
+        return sum(outcome.seconds for outcome in self.used.values())
+
+    @property
+    def machines(self) -> list[str]:
+        """What these ran on, in words."""
+        return sorted({_in_words(outcome.machine) for outcome in self.used.values()})
 
     def path(self, work: Work) -> Path:
         """Where an experiment's outcome is, or will be."""
@@ -157,6 +170,11 @@ class Runs:
                 futures = {pool.submit(run_and_keep, w, p): w for p, w in missing.items()}
                 for future in as_completed(futures):
                     yield futures[future], future.result()
+            except BrokenProcessPool:
+                raise TrainingError(
+                    f"a process of an experiment died, perhaps for want of memory; there are "
+                    f"{self.jobs} jobs, try fewer. What is done is kept"
+                ) from None
             except BaseException:
                 # A killed experiment leaves nothing behind: its result is written in one step.
                 for child in set(multiprocessing.active_children()) - before:
@@ -203,6 +221,12 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
+
+
+def _in_words(machine: Mapping[str, Any]) -> str:
+    on = f"{machine['gpu']}, " if machine["gpu"] else ""
+    threads = f"{machine['threads']} thread{'s' * (machine['threads'] != 1)}"
+    return f"{on}{machine['cpu']}, {threads}, torch {machine['torch']}, Python {machine['python']}"
 
 
 def _cpu() -> str:

@@ -10,11 +10,11 @@ from pathlib import Path
 from gpt1.errors import DataError
 from gpt1.reproduce.charts import draw_rows
 from gpt1.reproduce.experiments import BASELINES, Experiment, plan
-from gpt1.reproduce.paper import MAIN_LABELS, TABLES, TITLES
+from gpt1.reproduce.paper import GLUE_SCORE, MAIN_LABELS, TABLES, TITLES
 from gpt1.reproduce.paper_report import Grid, Section
 from gpt1.reproduce.paper_settings import ReproduceConfig
 from gpt1.reproduce.runs import Outcome, Runs
-from gpt1.reproduce.scores import Row, Spread, rows_of
+from gpt1.reproduce.scores import Row, Spread, rows_of, why_different
 from gpt1.tasks.hub_rows import hub_place
 from gpt1.tasks.locating import locate
 from gpt1.tasks.task import get_task
@@ -29,33 +29,75 @@ NAMES = {
 }
 """Of the variants, for people."""
 
+OTHERS = {
+    "scratch": "the same network from scratch",
+    "tfidf": "TF-IDF with logistic regression",
+    "majority": "the most frequent answer",
+}
+"""The same in a sentence."""
+
+NO_GLUE_SCORE = (
+    "GLUE's own score ({:.1f} in the paper, {:.1f} the best before) is not computed: it takes WNLI "
+    "and the private test sets. The mean of the eight other tasks is in table 5."
+)
+
 Rates = dict[tuple[str, str], float]
 """Learning rate of each task and variant."""
 
 
-def table_section(name: str, config: ReproduceConfig, runs: Runs) -> Section:
-    """Run what a table of results needs, and lay it beside the paper's.
+def table_rows(name: str, config: ReproduceConfig, runs: Runs) -> tuple[list[Row], list[str]]:
+    """Run what a table of results needs.
 
     Args:
         name: "table2", "table3" or "table4".
         config: With its defaults filled in.
         runs: Where results are kept.
 
+    Returns:
+        Its rows, and the tasks there are no data of.
+
     Raises:
         DataError: If there are no data of any of its tasks.
     """
     tasks, absent = available(TABLES[name], config)
-    variants = ("full", *(config.beside or ()))
-    rows = run_rows(tasks, variants, config, runs)
+    return run_rows(tasks, variants_of(config), config, runs), absent
+
+
+def variants_of(config: ReproduceConfig) -> tuple[str, ...]:
+    """The columns of ours: the model, and what stands beside it."""
+    return ("full", *(config.beside or ()))
+
+
+def table_section(
+    name: str, rows: Sequence[Row], absent: Sequence[str], variants: Sequence[str]
+) -> Section:
+    """A table of results, ours beside the paper's.
+
+    Args:
+        name: "table2", "table3" or "table4".
+        rows: From `table_rows`.
+        absent: Tasks that were not run.
+        variants: The columns of ours; one that no row has is left out.
+    """
+    variants = [v for v in variants if any(v in row.scores for row in rows)]
+    remarks = [f"{task}: not run, there are no data of it" for task in absent]
+    if name == "table4":
+        remarks.append(NO_GLUE_SCORE.format(*GLUE_SCORE))
     return Section(
         name=name,
         title=TITLES[name],
-        summary=[line for v in variants[1:] for line in ahead(rows, "full", v)],
+        summary=summary(rows, variants),
         grids=[results_grid(rows, variants), protocol_grid(rows, variants)],
-        remarks=[f"{task}: not run, there are no data of it" for task in absent],
+        remarks=remarks,
         drawings={name: partial(draw_rows, rows, {v: NAMES[v] for v in variants})},
-        data={"rows": [row.as_dict() for row in rows], "not_run": absent},
+        data={"rows": [row.as_dict() for row in rows], "not_run": list(absent)},
     )
+
+
+def summary(rows: Sequence[Row], variants: Sequence[str]) -> list[str]:
+    """A sentence for each variant that the model can be compared with."""
+    found = [ahead(rows, variant) for variant in OTHERS if variant in variants]
+    return [line for line in found if line]
 
 
 def available(
@@ -142,26 +184,29 @@ def main_rows(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if MAIN_LABELS.get(row.task.name, row.label) == row.label]
 
 
-def ahead(rows: Sequence[Row], variant: str, other: str) -> list[str]:
-    """On how many tasks a variant is ahead of another, as a sentence; none without a comparison.
+def ahead(rows: Sequence[Row], other: str) -> str:
+    """On how many tasks the model is ahead of a variant, as a sentence.
 
     Args:
         rows: Of a table or several.
-        variant: Which.
-        other: Than which.
+        other: One of `OTHERS`.
+
+    Returns:
+        Empty if there is nothing to compare.
     """
-    gaps = {row.label: row.difference(variant, other) for row in main_rows(rows)}
+    gaps = {row.label: row.difference("full", other) for row in main_rows(rows)}
     known = {label: gap for label, gap in gaps.items() if gap is not None}
     if not known:
-        return []
+        return ""
     wins, losses = sum(gap > 0 for gap in known.values()), sum(gap < 0 for gap in known.values())
-    seeds = max(len(row.outcomes[variant]) for row in rows)
-    shown = ", ".join(f"{label} {gap:+.1f}" for label, gap in known.items())
-    return [
-        f"{NAMES[variant].capitalize()} is ahead of {NAMES[other]} on {wins} of {len(known)} tasks "
-        f"(medians of {seeds} seed{'s' * (seeds != 1)}; a sign test gives p = "
-        f"{sign_test(wins, losses):.2g}): {shown}."
-    ]
+    seeds = max(len(row.outcomes["full"]) for row in rows)
+    ties = f", level on {len(known) - wins - losses}" if wins + losses < len(known) else ""
+    return (
+        f"The model is ahead of {OTHERS[other]} on {wins} of {len(known)} tasks{ties} (medians of "
+        f"{seeds} seed{'s' * (seeds != 1)}, sign test p = {sign_test(wins, losses):.2g}): "
+        + ", ".join(f"{label} {gap:+.1f}" for label, gap in known.items())
+        + "."
+    )
 
 
 def sign_test(wins: int, losses: int) -> float:
@@ -172,9 +217,11 @@ def sign_test(wins: int, losses: int) -> float:
 
 
 def results_grid(rows: Sequence[Row], variants: Sequence[str]) -> Grid:
-    """Paper, best before, and ours with its spread."""
+    """Paper, best before, ours with its spread, and how far it is ahead of no pre-training."""
+    gap = ("ahead of scratch",) if "scratch" in variants else ()
+    columns = ("", "metric", "best before", "paper", *(NAMES[v] for v in variants), *gap)
     return Grid(
-        ("", "metric", "best before", "paper", *(NAMES[v] for v in variants), "split", "n"),
+        (*columns, "split", "n"),
         [
             (
                 row.label,
@@ -182,12 +229,18 @@ def results_grid(rows: Sequence[Row], variants: Sequence[str]) -> Grid:
                 f"{row.result.earlier:.1f}",
                 f"{row.result.gpt1:.1f}",
                 *(shown(row.scores.get(variant)) for variant in variants),
+                *(signed(row.difference("full", "scratch")) for _ in gap),
                 row.split or "-",
                 f"{row.n:,}",
             )
             for row in rows
         ],
     )
+
+
+def signed(gap: float | None) -> str:
+    """For people: points with their sign."""
+    return "-" if gap is None else f"{gap:+.1f}"
 
 
 def shown(spread: Spread | None) -> str:
@@ -206,8 +259,8 @@ def protocol_grid(rows: Sequence[Row], variants: Sequence[str]) -> Grid:
                 f"{row.n_train:,}",
                 f"{row.n_choose:,} dev",
                 _each(networks, {v: f"{row.rates[v]:g}" for v in networks}),
-                _each(networks, {v: f"{row.minutes(v) or 0:.1f}" for v in networks}),
-                "; ".join(row.as_dict()["why"]),
+                _each(networks, {v: f"{row.minutes(v):.1f}" for v in networks}),
+                "; ".join(why_different(row)),
             )
             for row in rows
         ],
