@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gpt1.reproduce.runs import Quiet
+
 WHO, DOES = ("anna", "bob", "carl", "the dog"), ("sees", "hides", "paints", "buys")
 WHAT = ("red house", "old car", "small tree", "cat")
 
@@ -106,3 +108,19 @@ SPLITS = {
     "storycloze": ("train", "dev", "test"),
     "dprd": ("train", "test"),
 }
+
+
+class Counting(Quiet):
+    """Counts experiments; may interrupt after some."""
+
+    def __init__(self, interrupt_after: int | None = None) -> None:
+        self.kept = self.run = 0
+        self.interrupt_after = interrupt_after
+
+    def plan(self, total: int, kept: int) -> None:
+        self.kept += kept
+
+    def done(self, name: str, seconds: float) -> None:
+        self.run += 1
+        if self.run == self.interrupt_after:
+            raise KeyboardInterrupt
