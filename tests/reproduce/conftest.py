@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import torch
 import transformers
 
 from gpt1.checkpoint import load_model, save_model
-from gpt1.config import GPTConfig
+from gpt1.config import GPTConfig, LSTMConfig
 from gpt1.language_model import LanguageModel, load
+from gpt1.lstm import LSTM
 from gpt1.model import GPT
+from gpt1.reproduce.paper_settings import ReproduceConfig
 from gpt1.reproduce.published import JOKE_END, JOKE_START, SENTENCE, TOTAL_IDS, Published
 from gpt1.tokenizer import Tokenizer
+from reproduce.tiny_tasks import sentence, write_tasks
 
 JOKES = [
     f"Why did the {who} cross the {what}? To {do} the {where}!"
@@ -106,3 +110,46 @@ def published(folder: Path, theirs: Any) -> Published:
 def known_joke() -> str:
     """A text the walk takes for the tutorial's joke."""
     return KNOWN_JOKE
+
+
+@pytest.fixture(scope="session")
+def task_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of invented tasks."""
+    return write_tasks(tmp_path_factory.mktemp("tasks") / "tasks")
+
+
+@pytest.fixture(scope="session")
+def small_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random models that know the words of the tasks: gpt, lstm, and a run of each."""
+    out = tmp_path_factory.mktemp("models")
+    draw = random.Random(1)
+    texts = [sentence(draw) for _ in range(200)] + [
+        "who is it ? because positive negative very"
+    ] * 3
+    tokenizer = Tokenizer.train(texts, vocab_size=200)
+    size = len(tokenizer)
+    gpt = GPTConfig(vocab_size=size, n_layer=2, n_head=2, n_embd=16, n_positions=64)
+    lstm = LSTMConfig(vocab_size=size, n_embd=16, n_units=24, n_positions=64)
+    for step in (0, 10, 100):
+        torch.manual_seed(step)
+        name = f"snapshots/step-{step:08d}"
+        save_model(out / "gpt-run" / name, GPT(gpt.replace(initializer_range=0.3)), tokenizer)
+        save_model(out / "lstm-run" / name, LSTM(lstm.replace(initializer_range=0.3)), tokenizer)
+    save_model(out / "gpt", GPT(gpt), tokenizer)
+    save_model(out / "lstm", LSTM(lstm), tokenizer)
+    return out
+
+
+@pytest.fixture(scope="session")
+def config(task_data: Path, small_models: Path) -> ReproduceConfig:
+    """A reproduction of seconds."""
+    return ReproduceConfig(
+        data=str(task_data),
+        model=str(small_models / "gpt"),
+        lstm=str(small_models / "lstm"),
+        checkpoints=str(small_models / "gpt-run"),
+        lstm_checkpoints=str(small_models / "lstm-run"),
+        epochs=1,
+        seeds=2,
+        lr=0.01,
+    )

@@ -31,6 +31,12 @@ COMMANDS = {
     "tokenizer diff": "what the two ways of splitting text change",
     "data prepare": "texts to token shards for pre-training",
     "reproduce seed": "walk through the public tutorial, beside what it printed",
+    "reproduce table2": "fine-tune on natural language inference, beside the paper",
+    "reproduce table3": "fine-tune on question answering, beside the paper",
+    "reproduce table4": "fine-tune on classification and similarity, beside the paper",
+    "reproduce table5": "ablations: without pre-training, without auxiliary loss, an LSTM",
+    "reproduce figure2": "transfer of the first blocks; zero-shot scores along pre-training",
+    "reproduce paper": "tables 2 to 5 and figure 2 in one report",
     "convert": "change the format of a checkpoint",
 }
 

@@ -1,0 +1,6 @@
+"""``gpt1 reproduce table3``."""
+
+from gpt1.cli.reproducing import FIGURE_ONLY, Reproduction
+
+_command = Reproduction("table3", leave_out=("lstm", *FIGURE_ONLY))
+EXAMPLES, add_arguments, run = _command.examples, _command.add_arguments, _command.run
