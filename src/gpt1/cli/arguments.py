@@ -30,7 +30,8 @@ def add_fields(
         config: A dataclass with a docstring under each field.
         prefix: Before the names, with its dot.
         defaults: Other defaults than the dataclass has; of a nested field by its name with a dot.
-        leave_out: Fields without a flag; `collect` leaves them at their default.
+        leave_out: Fields without a flag, nested ones with a dot; `collect` leaves them at their
+            default.
     """
     hints, documents = get_type_hints(config), field_documents(config)
     for field in dataclasses.fields(config):
@@ -44,7 +45,8 @@ def add_fields(
                 for key, value in (defaults or {}).items()
                 if key.startswith(nested)
             }
-            add_fields(parser, hint, prefix=f"{name}.", defaults=changed)
+            left_out = [key.removeprefix(nested) for key in leave_out if key.startswith(nested)]
+            add_fields(parser, hint, prefix=f"{name}.", defaults=changed, leave_out=left_out)
             continue
         default = (defaults or {}).get(field.name, field.default)
         required = default is dataclasses.MISSING

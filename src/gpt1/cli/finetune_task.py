@@ -41,12 +41,36 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="Learning rates to try in place of --lr; the one with the best median is kept.",
     )
     add_fields(parser, TaskConfig)
+    parser.add_argument(
+        "--lr",
+        type=float,
+        help="Peak learning rate. Default: 6.25e-5, as in the paper; for a model narrower than the "
+        "paper's, such as mini, 5e-4.",
+    )
+    parser.add_argument(
+        "--schedule.warmup-fraction",
+        type=float,
+        help="Share of all updates over which the rate rises from 0. Default: 0.002, as in the "
+        "paper; for a narrower model 0.1.",
+    )
     add_fields(
         parser,
         TrainingConfig,
-        leave_out=["seq_len"],
-        defaults={"eval_every_steps": 0, "schedule.warmup_fraction": 0.002},
+        leave_out=["seq_len", "lr", "schedule.warmup_fraction"],
+        defaults={"eval_every_steps": 0},
     )
+
+
+def _fill_in(arguments: Namespace) -> None:
+    """Where rate and warm-up are not given, choose them by the width of the model."""
+    from gpt1.checkpoint import load_model, locate
+    from gpt1.training.finetune_task import suited_training
+
+    suited = suited_training(load_model(locate(arguments.model)).config.n_embd)
+    if arguments.lr is None:
+        arguments.lr = suited.lr
+    if arguments.schedule.warmup_fraction is None:
+        arguments.schedule.warmup_fraction = suited.schedule.warmup_fraction
 
 
 def run(arguments: Namespace) -> int:
@@ -57,6 +81,7 @@ def run(arguments: Namespace) -> int:
     from gpt1.training.finetune_task import finetune_task
     from gpt1.training.trials import run_trials
 
+    _fill_in(arguments)
     config, training = collect(TaskConfig, arguments), collect(TrainingConfig, arguments)
     data = read_task_data(
         collect(TaskSource, arguments),

@@ -16,7 +16,7 @@ from torch import nn
 from gpt1.atomic import write_text_atomic
 from gpt1.backbone import Backbone, require_gpt
 from gpt1.checkpoint import load_model, locate
-from gpt1.config import HeadConfig, ScheduleConfig, TaskConfig, TrainingConfig
+from gpt1.config import GPTConfig, HeadConfig, ScheduleConfig, TaskConfig, TrainingConfig
 from gpt1.data.batches import steps_per_epoch
 from gpt1.errors import ConfigError, DataError
 from gpt1.evaluation.predicting import judge, predict_encoded
@@ -38,6 +38,10 @@ from gpt1.training.tracking import LogWatcher, Watcher
 PAPER = TrainingConfig(schedule=ScheduleConfig(warmup_fraction=0.002), eval_every_steps=0)
 """How the paper fine-tunes: 3 epochs of 32 examples, 6.25e-5, warm-up over 0.2% of the updates,
 then linear to 0 (GPT-1 section 4.1). The best epoch is kept."""
+
+SMALL = replace(PAPER, lr=5e-4, schedule=ScheduleConfig(warmup_fraction=0.1))
+"""The same for a model narrower than the paper's, such as mini, which needs a larger rate; found by
+trial on mini."""
 
 RESULT = "result.json"
 
@@ -224,6 +228,11 @@ def finetune_task(
         card = task_card(out.name, run.model, result.as_dict(), settings)
         write_text_atomic(out / "README.md", card)
     return result
+
+
+def suited_training(n_embd: int) -> TrainingConfig:
+    """How a model of this width is fine-tuned if nothing else is said: `PAPER`, or `SMALL`."""
+    return PAPER if n_embd >= GPTConfig().n_embd else SMALL
 
 
 def run_settings(
