@@ -20,6 +20,14 @@ if TYPE_CHECKING:
         TextConfig,
         TrainingConfig,
     )
+    from gpt1.estimators import (
+        Classifier,
+        Features,
+        MultipleChoice,
+        PairClassifier,
+        Regressor,
+        Similarity,
+    )
     from gpt1.language_model import LanguageModel, load
     from gpt1.model import GPT
     from gpt1.tokenizer import Tokenizer
@@ -27,13 +35,19 @@ if TYPE_CHECKING:
     from gpt1.training.pretrain import pretrain
 
 _HOMES = {
+    "Classifier": "estimators",
+    "Features": "estimators",
     "GPT": "model",
     "GPTConfig": "config",
     "GenerationConfig": "config",
     "LanguageModel": "language_model",
+    "MultipleChoice": "estimators",
     "OptimizerConfig": "config",
+    "PairClassifier": "estimators",
     "PrepareConfig": "config",
+    "Regressor": "estimators",
     "ScheduleConfig": "config",
+    "Similarity": "estimators",
     "TextConfig": "config",
     "Tokenizer": "tokenizer",
     "TrainingConfig": "config",
@@ -42,14 +56,20 @@ _HOMES = {
     "pretrain": "training.pretrain",
 }
 
-__all__ = [
+__all__ = [  # noqa: RUF022 (plain order, capitals first)
+    "Classifier",
+    "Features",
     "GPT",
     "GPTConfig",
     "GenerationConfig",
     "LanguageModel",
+    "MultipleChoice",
     "OptimizerConfig",
+    "PairClassifier",
     "PrepareConfig",
+    "Regressor",
     "ScheduleConfig",
+    "Similarity",
     "TextConfig",
     "Tokenizer",
     "TrainingConfig",
