@@ -14,6 +14,7 @@ from gpt1.config import (
     OptimizerConfig,
     PrepareConfig,
     ScheduleConfig,
+    TaskConfig,
     TextConfig,
     TrainingConfig,
 )
@@ -90,6 +91,8 @@ BAD_VALUES: list[tuple[type, dict[str, Any], str]] = [
     (TextConfig, {"data": "x", "max_texts": 0}, "max_texts is 0 but must be at least 1"),
     (PrepareConfig, {"valid_fraction": -0.1}, "valid_fraction is -0.1 but must be between 0 and"),
     (PrepareConfig, {"vocab_size": 70_000}, "vocab_size is 70000 but must be between 2 and 65536"),
+    (TaskConfig, {"class_weights": "even"}, "class_weights is 'even' but must be 'balanced', a"),
+    (TaskConfig, {"class_weights": {"a": -1}}, "class_weights of 'a' is -1 but must be a number"),
 ]
 
 

@@ -23,6 +23,14 @@ if TYPE_CHECKING:
         TextConfig,
         TrainingConfig,
     )
+    from gpt1.estimators import (
+        Classifier,
+        Features,
+        MultipleChoice,
+        PairClassifier,
+        Regressor,
+        Similarity,
+    )
     from gpt1.evaluation.predicting import predict
     from gpt1.language_model import LanguageModel, load
     from gpt1.lstm import LSTM
@@ -36,15 +44,21 @@ if TYPE_CHECKING:
     from gpt1.training.pretrain import pretrain
 
 _HOMES = {
+    "Classifier": "estimators",
+    "Features": "estimators",
     "GPT": "model",
     "GPTConfig": "config",
     "GenerationConfig": "config",
     "LSTM": "lstm",
     "LSTMConfig": "config",
     "LanguageModel": "language_model",
+    "MultipleChoice": "estimators",
     "OptimizerConfig": "config",
+    "PairClassifier": "estimators",
     "PrepareConfig": "config",
+    "Regressor": "estimators",
     "ScheduleConfig": "config",
+    "Similarity": "estimators",
     "Task": "tasks.task",
     "TaskConfig": "config",
     "TaskData": "tasks.splits",
@@ -61,16 +75,22 @@ _HOMES = {
     "read_task_data": "tasks.splits",
 }
 
-__all__ = [  # noqa: RUF022 (plain order)
+__all__ = [  # noqa: RUF022 (plain order, capitals first)
+    "Classifier",
+    "Features",
     "GPT",
     "GPTConfig",
     "GenerationConfig",
     "LSTM",
     "LSTMConfig",
     "LanguageModel",
+    "MultipleChoice",
     "OptimizerConfig",
+    "PairClassifier",
     "PrepareConfig",
+    "Regressor",
     "ScheduleConfig",
+    "Similarity",
     "Task",
     "TaskConfig",
     "TaskData",

@@ -557,8 +557,9 @@ class TaskConfig:
     transfer_layers: int | None = None
     """Keep the embeddings and the first so many blocks of the model and draw the rest anew; -1
     draws everything anew. Default: keep all."""
-    class_weights: Literal["balanced"] | None = None
-    """"balanced": every class counts the same in the loss, however many examples it has."""
+    class_weights: dict[str, float] | Literal["balanced"] | None = None
+    """What the loss of each class is multiplied with, by its name; 1 where a class is left out.
+    "balanced": every class counts the same in the loss, however many examples it has."""
     clf_pdrop: float = 0.1
     """Dropout before the head."""
     pdrop: float = 0.1
@@ -580,8 +581,18 @@ class TaskConfig:
         problems += _out_of_range(self, 0, 1, "clf_pdrop", "pdrop")
         problems += _out_of_range(self, 1, inf, "max_train", "max_valid")
         problems += _out_of_range(self, 0, 0.9, "valid_fraction")
-        if self.class_weights not in (None, "balanced"):
-            problems.append(
-                f"class_weights is {self.class_weights!r} but must be 'balanced' or None"
-            )
-        _raise_all(problems)
+        _raise_all(problems + self._bad_class_weights())
+
+    def _bad_class_weights(self) -> list[str]:
+        weights = self.class_weights
+        if isinstance(weights, dict):
+            return [
+                f"class_weights of {name!r} is {weight!r} but must be a number of at least 0"
+                for name, weight in weights.items()
+                if not (isinstance(weight, int | float) and 0 <= weight < float("inf"))
+            ]
+        if weights in (None, "balanced"):
+            return []
+        return [
+            f"class_weights is {weights!r} but must be 'balanced', a weight for each class, or None"
+        ]

@@ -102,6 +102,12 @@ def load_task_model(
     return model.eval(), Tokenizer.load(folder)
 
 
+def is_task_model(folder: Path) -> bool:
+    """Whether a folder holds a task model, from what its `config.json` says, if it has one."""
+    config = folder / CONFIG
+    return config.is_file() and KEY in hf_config.read_json(config)
+
+
 def read_head(folder: str | Path) -> HeadConfig:
     """What the outputs of a task model mean, without reading its weights.
 

@@ -112,7 +112,7 @@ def test_a_newline_is_visible(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     lm = load(tmp_path / "model")
     ids = lm.tokenizer.encode("the fox")
     newline = lm.tokenizer.token_id("\n</w>")
-    console = explain._console()
+    console = explain.output_console()
     explain._print_text(console, lm.explain([ids[0], newline, ids[1]]))
     assert capsys.readouterr().out.startswith("the\\n\nfox\n")
 

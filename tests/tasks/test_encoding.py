@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt1.errors import DataError
-from gpt1.tasks.encoding import common_length, encode_examples
+from gpt1.tasks.encoding import Special, common_length, encode_examples
 from gpt1.tasks.example import Example, choice, pair, similarity, text
+from gpt1.tokenizer import Tokenizer
 from tasks.worlds import WORDS, examples, new_tokenizer
 
 TOKENIZER = new_tokenizer()
@@ -50,6 +51,12 @@ def test_a_choice_has_a_sequence_for_each_option_and_no_token_between_parts_of_t
     context = (S, *ids("the sea"), *ids("red"), D)
     assert encoded.sequences == ((*context, *ids("cat"), E), (*context, *ids("old dog"), E))
     assert encoded.shared == len(context)
+
+
+def test_other_tokens_can_stand_in_the_places_of_the_special_ones() -> None:
+    bare = Tokenizer.train([" ".join(WORDS)] * 4, vocab_size=120)
+    [encoded], _ = encode_examples([pair("the cat", "a dog")], bare, 512, Special(-1, -2, -3))
+    assert encoded.sequences == ((-1, *ids("the cat"), -2, *ids("a dog"), -3),)
 
 
 def test_story_cloze_has_the_arrays_of_the_released_code() -> None:

@@ -273,6 +273,18 @@ def test_a_class_without_examples_cannot_be_balanced(base_model: Path) -> None:
         TaskRun(base_model, data, TaskConfig(class_weights="balanced"), QUICK)
 
 
+def test_classes_weigh_what_is_said_and_1_otherwise(base_model: Path) -> None:
+    run = TaskRun(base_model, data_of(texts()), TaskConfig(class_weights={"thing": 3}), QUICK)
+    assert run.objective.class_weights is not None
+    assert run.objective.class_weights.tolist() == [1.0, 3.0]
+
+
+def test_a_class_that_is_weighed_must_be_there(base_model: Path) -> None:
+    config = TaskConfig(class_weights={"plant": 3})
+    with pytest.raises(ConfigError, match="names 'plant', which is none of the classes animal, th"):
+        TaskRun(base_model, data_of(texts()), config, QUICK)
+
+
 def test_a_subset_is_the_same_each_time_and_in_order() -> None:
     examples = texts()
     some = subset(examples, 10)

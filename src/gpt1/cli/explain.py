@@ -1,4 +1,7 @@
-"""``gpt1 explain``: a text coloured by what the model expected, and why; or one HTML page."""
+"""``gpt1 explain``: a text coloured by what the model expected, and why; or one HTML page.
+
+Of a task model it is coloured by what each word did to the prediction, see `gpt1.cli.explain_task`.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,8 @@ EXAMPLES = """\
 gpt1 explain "The dog barked at the cat."
 gpt1 explain "The dog barked at the cat." --html dog.html
 gpt1 explain --file letter.txt --lens --top 3
+gpt1 explain "A lovely film." --model runs/reviews
+gpt1 explain "A dog runs." "An animal moves." --model runs/snli --label entailment --html why.html
 gpt1 explain "The dog barked at the cat." --attention 3 --head 2
 echo "The meaning of life" | gpt1 explain - --model openai-community/openai-gpt --json"""
 
@@ -43,10 +48,20 @@ SHADES = ((0.5, "█"), (0.25, "▓"), (0.1, "▒"), (0.02, "░"), (0.0, "·"))
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the flags of the command."""
-    parser.add_argument("text", nargs="?", help="Text to look at; - reads standard input.")
+    parser.add_argument(
+        "text",
+        nargs="*",
+        help="Text to look at; - reads standard input. Of a task model: what it was trained on, "
+        "such as both texts of a pair, or a context and its options.",
+    )
     parser.add_argument("--file", help="A text file instead; - is standard input.")
     add_model_arguments(parser)
-    parser.add_argument("--top", type=int, default=5, help="Likeliest tokens to show a place.")
+    parser.add_argument(
+        "--top",
+        type=int,
+        default=5,
+        help="Likeliest tokens to show a place; of a task model, words.",
+    )
     parser.add_argument(
         "--lens", action="store_true", help="Show what each layer would have put behind each token."
     )
@@ -56,13 +71,39 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--head", type=int, help="Of this head, from 1; default: the mean of all heads."
     )
+    parser.add_argument(
+        "--label", help="Of a task model: explain this class or option, not what is predicted."
+    )
+    parser.add_argument(
+        "--method",
+        choices=("leave_one_out", "gradient"),
+        help="Of a task model: leave each word out in turn (the default), or use gradients.",
+    )
     parser.add_argument("--html", help="Write everything to this HTML file, to hover over.")
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
 
 def run(args: Namespace) -> int:
     """Explain and print; returns the exit code."""
-    text = _text(args)
+    from gpt1.checkpoint import locate
+    from gpt1.task_checkpoint import is_task_model
+
+    texts = _texts(args)
+    folder = locate(args.model, revision=args.revision)
+    if is_task_model(folder):
+        from gpt1.cli.explain_task import run_task
+
+        return run_task(args, folder, texts)
+    return _run_language_model(args, texts)
+
+
+def _run_language_model(args: Namespace, texts: list[str]) -> int:
+    for flag, value in (("--label", args.label), ("--method", args.method)):
+        if value is not None:
+            raise ConfigError(f"{flag} is for task models, but {args.model} is a language model")
+    if len(texts) > 1:
+        raise ConfigError(f"a language model reads one text, but there are {len(texts)}; quote it")
+    [text] = texts
     lm = load_model(args)
     explanation = lm.explain(text, args.top)
     if not len(explanation):
@@ -74,7 +115,7 @@ def run(args: Namespace) -> int:
     if args.json:
         print(json.dumps(_record(explanation, lens, attention), ensure_ascii=False))
         return 0
-    console = _console()
+    console = output_console()
     _print_text(console, explanation)
     _print_table(console, explanation)
     if lens is not None:
@@ -86,16 +127,16 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def _text(args: Namespace) -> str:
-    if (args.text is None) == (args.file is None):
+def _texts(args: Namespace) -> list[str]:
+    if bool(args.text) == (args.file is not None):
         raise ConfigError("give either a text or --file, not both and not neither")
-    if "-" in (args.text, args.file):
-        return "".join(utf8_lines(sys.stdin.buffer, "standard input"))
+    if args.text == ["-"] or args.file == "-":
+        return ["".join(utf8_lines(sys.stdin.buffer, "standard input"))]
     if args.file is None:
-        return str(args.text)
+        return list(args.text)
     try:
         with Path(args.file).open("rb") as stream:
-            return "".join(utf8_lines(stream, args.file))
+            return ["".join(utf8_lines(stream, args.file))]
     except OSError as error:
         raise DataError(f"cannot read {args.file}: {error.strerror}; check the path") from error
 
@@ -135,7 +176,8 @@ def _record(
     return record
 
 
-def _console() -> Console:
+def output_console() -> Console:
+    """Where results are drawn: as wide as the terminal, or `WIDTH_OF_FILES`."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else WIDTH_OF_FILES

@@ -7,7 +7,7 @@ import html
 import json
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gpt1.evaluation.explaining import Alternative, Explanation
 
 TEMPLATE = Path(__file__).parents[1] / "assets" / "explanation.html"
+STYLE = Path(__file__).parents[1] / "assets" / "page.css"
+"""What all pages look like."""
 
 BITS_PER_LEVEL = 2
 """Surprisal from one colour to the next; one step is four times less probable."""
@@ -60,17 +62,29 @@ def html_page(explanation: Explanation, title: str | None = None) -> str:
     """
     window = explanation.last_window()
     filled = {
-        "title": html.escape(title or _shortened(window.text)),
+        "title": html.escape(title or shortened(window.text)),
         "heading": html.escape(title or HEADING),
         "data": _json({**_data(window), "total": len(explanation)}),
-        "light": _colours(LIGHT),
-        "dark": _colours(DARK),
     }
-    template = TEMPLATE.read_text(encoding="utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: filled[found[1]], template)
+    return fill(TEMPLATE, filled)
 
 
-def _shortened(text: str) -> str:
+def fill(template: Path, values: Mapping[str, str]) -> str:
+    """A page from its template.
+
+    Args:
+        template: HTML; ``{{style}}`` is where the style of all pages goes, and ``{{name}}`` the
+            value of that name.
+        values: HTML, by name.
+    """
+    style = STYLE.read_text(encoding="utf-8")
+    text = template.read_text(encoding="utf-8").replace("{{style}}", style.rstrip())
+    filled = {"light": _colours(LIGHT), "dark": _colours(DARK), **values}
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: filled[found[1]], text)
+
+
+def shortened(text: str) -> str:
+    """The beginning of a text, on one line, as a title."""
     line = " ".join(text.split())
     return line if len(line) <= TITLE_CHARS else line[: TITLE_CHARS - 1].rstrip() + "…"
 

@@ -58,8 +58,19 @@ class Truncation:
         )
 
 
+class Special(NamedTuple):
+    """Ids of the special tokens."""
+
+    start: int
+    delimiter: int
+    classify: int
+
+
 def encode_examples(
-    examples: Iterable[Example], tokenizer: Tokenizer, n_positions: int
+    examples: Iterable[Example],
+    tokenizer: Tokenizer,
+    n_positions: int,
+    special: Special | None = None,
 ) -> tuple[list[Encoded], Truncation]:
     """Token ids of examples.
 
@@ -67,6 +78,7 @@ def encode_examples(
         examples: Of any layout.
         tokenizer: Has the three special tokens of `SPECIAL_TOKENS`.
         n_positions: Longest sequence the model can take.
+        special: Put these in their places instead; the tokenizer then need not have them.
 
     Returns:
         The ids, and how much was cut.
@@ -74,7 +86,7 @@ def encode_examples(
     Raises:
         DataError: If a sequence has no room for a token of each part.
     """
-    special = Special(*(tokenizer.token_id(name) for name in SPECIAL_TOKENS))
+    special = special or Special(*map(tokenizer.token_id, SPECIAL_TOKENS))
     encoded: list[Encoded] = []
     cut = tokens_cut = tokens = 0
     stream = iter(examples)
@@ -84,21 +96,30 @@ def encode_examples(
         for example in batch:
             parts = [list(islice(ids, len(segment))) for segment in example.segments]
             before = _size(parts)
-            _truncate(parts, example.layout == "choice", n_positions)
+            encoded.append(arrange(example, parts, n_positions, special))
             after = _size(parts)
             tokens += before
             tokens_cut += before - after
             cut += before > after
-            encoded.append(_lay_out(example, [list(chain(*segment)) for segment in parts], special))
     return encoded, Truncation(len(encoded), cut, tokens_cut, tokens)
 
 
-class Special(NamedTuple):
-    """Ids of the special tokens."""
+def arrange(
+    example: Example, parts: list[list[list[int]]], n_positions: int, special: Special
+) -> Encoded:
+    """Put the tokens of an example in the order the model reads them.
 
-    start: int
-    delimiter: int
-    classify: int
+    Args:
+        example: What they are of.
+        parts: Tokens of each part of each segment; what is too long is cut from them.
+        n_positions: Longest sequence the model can take.
+        special: What stands between and around them.
+
+    Raises:
+        DataError: If a sequence has no room for a token of each part.
+    """
+    _truncate(parts, example.layout == "choice", n_positions)
+    return _lay_out(example, [list(chain(*segment)) for segment in parts], special)
 
 
 def _size(segments: list[list[list[int]]]) -> int:

@@ -89,7 +89,7 @@ def _no_example(row: Row) -> Example:
 
 
 def _example(row: Row, columns: Columns, meaning: Meaning, layout: Layout) -> Example:
-    options = _options(row, columns)
+    options = options_of(row, columns)
     value = row[columns.label] if columns.label else None
     label: Any = None if value is None else meaning.read(value, options)
     first, *others = (row[name] for name in columns.texts)
@@ -101,7 +101,7 @@ def _example(row: Row, columns: Columns, meaning: Meaning, layout: Layout) -> Ex
     return make(first, others[0], label)
 
 
-def _options(row: Row, columns: Columns) -> list[str]:
+def options_of(row: Row, columns: Columns) -> list[str]:
     """The options of a row: of a list, or of columns, where those at the end may be empty."""
     if len(columns.options) == 1:
         listed = row.get(columns.options[0])
@@ -121,7 +121,7 @@ def _meaning(rows: Sequence[Row], columns: Columns) -> Meaning:
     if not values:
         raise DataError(f"the column {name} has no label in any row")
     if columns.options:
-        return _choices(values, [_options(row, columns) for row in labelled], name)
+        return _choices(values, [options_of(row, columns) for row in labelled], name)
     odd = next((value for value in values if not is_number(value)), None)
     if columns.is_value and odd is not None:
         raise DataError(f"the column {name} is to hold values, but holds {odd!r}, not a number")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ class TaskRun:
         valid = subset(data.valid, config.max_valid)
         head = infer_head(train, classes=data.task.classes, task=data.task.name)
         self.training = _with_epochs(training, len(train))
-        self.tokenizer, self.model = _new_model(locate(model), head, config, training)
+        self.tokenizer, self.model = new_task_model(model, head, config, training)
         limit = self.model.config.n_positions
         encoded, self.truncation = encode_examples(train, self.tokenizer, limit)
         self.labels = encode_labels([example.label for example in train], head)
@@ -113,10 +113,7 @@ class TaskRun:
         self.valid, _ = encode_examples(valid, self.tokenizer, limit)
         self.valid_labels = encode_labels([example.label for example in valid], head)
         self.metrics = data.task.metrics or default_metrics(head)
-        weights = _class_weights(self.labels, head, config)
-        self.objective = TaskLearning(
-            config.lm_coef, weights if weights is None else weights.to(self.model.device)
-        )
+        self.objective = task_objective(self.labels, self.model, config)
         self._kept: dict[str, torch.Tensor] = {}
 
     def fit(
@@ -255,10 +252,21 @@ def _with_epochs(training: TrainingConfig, examples: int) -> TrainingConfig:
     return replace(training, eval_every_steps=steps_per_epoch(examples, training.batch_size))
 
 
-def _new_model(
-    folder: Path, head: HeadConfig, config: TaskConfig, training: TrainingConfig
+def new_task_model(
+    model: str | Path, head: HeadConfig, config: TaskConfig, training: TrainingConfig
 ) -> tuple[Tokenizer, TaskModel]:
-    """The pre-trained model with new tokens and a new head, drawn by the seed."""
+    """A pre-trained model with new tokens and a new head, drawn by the seed.
+
+    Args:
+        model: "mini", a folder or a hub id.
+        head: What is to be predicted.
+        config: What is transferred, and the dropout.
+        training: Seed and device.
+
+    Returns:
+        The tokenizer with the special tokens, and the model.
+    """
+    folder = locate(model)
     backbone = load_model(folder, device=training.device, dtype="float32")
     tokenizer = Tokenizer.load(folder, config.tokenizer_mode)
     set_dropout(backbone, config.pdrop)
@@ -305,19 +313,46 @@ def transfer(model: GPT, layers: int) -> None:
         block.load_state_dict(other.state_dict())
 
 
+def task_objective(labels: NDArray[Any], model: TaskModel, config: TaskConfig) -> TaskLearning:
+    """The loss of a task, with its classes weighed.
+
+    Args:
+        labels: ``(N,)``, from `encode_labels`: of the examples to train on.
+        model: On its device.
+        config: The weights.
+
+    Raises:
+        ConfigError: If there are weights but no classes, or not those.
+        DataError: If a class is to be balanced that has no example.
+    """
+    weights = _class_weights(labels, model.head, config.class_weights)
+    if weights is None:
+        return TaskLearning(config.lm_coef)
+    return TaskLearning(
+        config.lm_coef, torch.tensor(weights, dtype=torch.float32, device=model.device)
+    )
+
+
 def _class_weights(
-    labels: NDArray[Any], head: HeadConfig, config: TaskConfig
-) -> torch.Tensor | None:
-    """Weights that are inverse to how often a class occurs; their mean over the examples is 1."""
-    if config.class_weights is None:
+    labels: NDArray[Any], head: HeadConfig, weights: Mapping[str, float] | str | None
+) -> Sequence[float] | NDArray[np.float64] | None:
+    """Weights as given; balanced ones are inverse to how often a class occurs, 1 in the mean."""
+    if weights is None:
         return None
     if head.kind != "class":
         raise ConfigError(
-            f"class_weights is {config.class_weights!r} but this task has no classes; leave it out"
+            f"class_weights is {weights!r} but this task has no classes; leave it out"
         )
+    if not isinstance(weights, str):
+        unknown = sorted(set(weights) - set(head.classes))
+        if unknown:
+            raise ConfigError(
+                f"class_weights names {unknown[0]!r}, which is none of the classes "
+                f"{', '.join(head.classes)}"
+            )
+        return [weights.get(name, 1.0) for name in head.classes]
     counts = np.bincount(labels, minlength=head.n_outputs)
     if not counts.all():
         missing = head.classes[int(np.argmin(counts))]
         raise DataError(f"class_weights needs an example of every class, but {missing!r} has none")
-    weights = len(labels) / (head.n_outputs * counts)
-    return torch.tensor(weights, dtype=torch.float32)
+    return len(labels) / (head.n_outputs * counts)

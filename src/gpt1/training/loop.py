@@ -72,6 +72,7 @@ class Trainer:
         job: Data, objective and folder.
         watch: Told about the progress; default: the log.
         resume: Go on from the state in the folder.
+        optimizers: Of an earlier run of the model, to go on with; default: new ones.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Trainer:
         *,
         watch: Watcher | None = None,
         resume: bool = False,
+        optimizers: list[torch.optim.Optimizer] | None = None,
     ) -> None:
         self.model = model
         self.config = config
@@ -89,7 +91,7 @@ class Trainer:
         self.watch = watch or LogWatcher()
         self.total_steps = total_steps(config, len(job.train))
         self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-        self.optimizers = build_optimizers(
+        self.optimizers = optimizers or build_optimizers(
             model, config.optimizer, config.lr, matrix_dtype=self.dtype
         )
         self.state = LoopState()
