@@ -49,7 +49,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def quick(base: Path) -> dict[str, Any]:
     """Parameters with which the small model learns `TEXTS`."""
-    return {"model": str(base), "max_steps": 25, "batch_size": 12, "lr": 0.02, "lm_coef": 0}
+    return {"model": str(base), "max_steps": 40, "batch_size": 12, "lr": 0.03, "lm_coef": 0}
 
 
 @pytest.fixture(scope="session")

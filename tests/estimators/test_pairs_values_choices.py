@@ -70,7 +70,7 @@ def test_floats_are_values_to_predict(quick: Params) -> None:
     predicted = model.predict(PAIRS)
     assert predicted.dtype == np.float64
     assert model.score(PAIRS, values) == pytest.approx(r2_score(values, predicted))
-    assert model.score(PAIRS, values) > 0
+    assert model.score(PAIRS, values) > 0.5
     assert is_regressor(model)
     assert not is_classifier(model)
     assert not hasattr(model, "predict_proba")
@@ -172,13 +172,14 @@ def test_choices_have_no_features(quick: Params) -> None:
 
 
 def test_values_of_texts_are_learned(quick: Params) -> None:
-    model = Regressor(**{**quick, "max_steps": 60}).fit(TEXTS, VALUES)
+    model = Regressor(**quick).fit(TEXTS, VALUES)
     predicted = model.predict(TEXTS)
     assert model.score(TEXTS, VALUES) == pytest.approx(r2_score(VALUES, predicted))
     assert model.score(TEXTS, VALUES) > 0.8
     assert is_regressor(model)
     assert not hasattr(model, "predict_proba")
-    assert model.explain(TEXTS[0]).strongest(1)[0].text == "cat"
+    scores = {word.text: word.score for word in model.explain(TEXTS[0])}
+    assert scores["cat"] > 5
 
 
 def test_whole_numbers_are_values_too_and_scale_from_the_first_part(quick: Params) -> None:

@@ -85,9 +85,9 @@ class Classifier(ClassifierMixin, WeighsClasses):  # type: ignore[misc]
 
         >>> from gpt1 import Classifier
         >>> texts = ["what a lovely film", "a dull, sad mess", "lovely!", "so very dull"]
-        >>> model = Classifier(lr=1e-3, max_steps=20).fit(texts, ["good", "bad", "good", "bad"])
-        >>> model.predict(["a lovely evening"])
-        array(['good'], dtype='<U4')
+        >>> model = Classifier(lr=3e-4, max_steps=20).fit(texts, ["good", "bad", "good", "bad"])
+        >>> model.predict(texts[:2])
+        array(['good', 'bad'], dtype='<U4')
     """
 
     layout = "text"
@@ -103,7 +103,7 @@ class PairClassifier(ClassifierMixin, WeighsClasses):  # type: ignore[misc]
 
         >>> from gpt1 import PairClassifier
         >>> pairs = [("a dog runs", "an animal runs"), ("a dog runs", "nobody runs")]
-        >>> model = PairClassifier(lr=1e-3, max_steps=20).fit(pairs, [True, False])
+        >>> model = PairClassifier(lr=3e-4, max_steps=20).fit(pairs, [True, False])
         >>> model.predict(pairs)
         array([ True, False])
     """

@@ -24,7 +24,7 @@ class MultipleChoice(ClassifierMixin, TaskEstimator):  # type: ignore[misc]
 
         >>> from gpt1 import MultipleChoice
         >>> rows = [("it rains, so she takes", ["an umbrella", "a nap"])] * 2
-        >>> model = MultipleChoice(lr=1e-3, max_steps=10).fit(rows, [0, 0])
+        >>> model = MultipleChoice(lr=3e-4, max_steps=10).fit(rows, [0, 0])
         >>> model.predict(rows)
         array([0, 0])
 

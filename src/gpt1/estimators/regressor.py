@@ -16,7 +16,7 @@ class Regressor(RegressorMixin, TaskEstimator):  # type: ignore[misc]
 
         >>> from gpt1 import Regressor
         >>> texts = ["lovely film", "a dull mess", "lovely!", "very dull"]
-        >>> model = Regressor(lr=1e-3, max_steps=20).fit(texts, [4.5, 1.0, 5.0, 1.5])
+        >>> model = Regressor(lr=3e-4, max_steps=20).fit(texts, [4.5, 1.0, 5.0, 1.5])
         >>> model.predict(texts).shape
         (4,)
     """

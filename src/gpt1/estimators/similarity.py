@@ -27,7 +27,7 @@ class Similarity(ClassifierMixin, WeighsClasses):  # type: ignore[misc]
 
         >>> from gpt1 import Similarity
         >>> pairs = [("a dog runs", "a dog is running"), ("a dog runs", "it rains")]
-        >>> model = Similarity(lr=1e-3, max_steps=20).fit(pairs, [4.8, 0.2])
+        >>> model = Similarity(lr=3e-4, max_steps=20).fit(pairs, [4.8, 0.2])
         >>> one, other = model.predict(pairs)
         >>> bool(one > other)
         True
