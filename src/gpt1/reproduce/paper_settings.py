@@ -41,7 +41,7 @@ class ReproduceConfig:
     subset: int | None = None
     """Use only so many training examples of each task, the same ones in every run."""
     subset_words: int | None = None
-    """Use only about so many words of training examples: every task then costs about the same."""
+    """Use only about so many words of training texts, so that every task costs about the same."""
     dev_subset: int | None = None
     """Use only so many examples of each split to choose and to judge by."""
     epochs: float | None = None
