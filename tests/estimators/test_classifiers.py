@@ -27,6 +27,7 @@ from gpt1.errors import ConfigError, DataError
 from gpt1.evaluation.attribution import attribute
 from gpt1.evaluation.predicting import predict
 from gpt1.tasks.example import text
+from gpt1.training.finetune_task import SMALL
 from gpt1.training.tracking import LogWatcher, Watcher
 
 New = Callable[..., Classifier]
@@ -109,6 +110,15 @@ def test_parameters_reach_the_training(new: New) -> None:
         new(device="cuda:77").fit(TEXTS, KINDS)
     with pytest.raises(ConfigError, match=r"valid_fraction is 1\.5 but must be between"):
         new(validation_fraction=1.5).fit(TEXTS, KINDS)
+
+
+def test_a_narrow_model_gets_a_rate_that_suits_it(new: New) -> None:
+    given = {"lr": SMALL.lr, "warmup_fraction": SMALL.schedule.warmup_fraction}
+    one, other = (
+        new(**{"lr": None, **settings}).fit(TEXTS, KINDS).predict_proba(TEXTS)
+        for settings in ({}, given)
+    )
+    np.testing.assert_array_equal(one, other)
 
 
 def test_progress_is_shown_if_asked_for(new: New, capsys: pytest.CaptureFixture[str]) -> None:

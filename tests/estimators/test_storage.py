@@ -127,7 +127,14 @@ def test_a_file_that_does_not_fit_the_model_is_refused(
     assert Classifier.load(tmp_path / "model").classes_.tolist() == ["animal", "thing"]
 
 
-def test_a_folder_may_be_moved_and_put_on_a_device(fitted: Classifier, tmp_path: Path) -> None:
-    fitted.save(tmp_path / "model")
+def test_a_folder_needs_the_model_it_was_trained_from_no_more(
+    base: Path, new: New, tmp_path: Path
+) -> None:
+    shutil.copytree(base, tmp_path / "base")
+    model = new(model=str(tmp_path / "base"), max_steps=1, lr=None).fit(TEXTS, KINDS)
+    model.save(tmp_path / "model")
+    shutil.rmtree(tmp_path / "base")
     shutil.move(tmp_path / "model", tmp_path / "moved")
-    assert Classifier.load(tmp_path / "moved", device="cpu").device == "cpu"
+    moved = Classifier.load(tmp_path / "moved", device="cpu")
+    moved.partial_fit(TEXTS, KINDS).explain(TEXTS[0])
+    assert moved.device == "cpu"

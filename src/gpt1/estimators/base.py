@@ -176,7 +176,8 @@ class TaskEstimator(BaseEstimator):  # type: ignore[misc]
         first = not hasattr(self, "model_")
         kind = self._kind(known) if first else self.model_.head.kind
         all_classes = self._all_classes(kind, classes)
-        config, training = self._task_config(all_classes), self._training()
+        config = self._task_config(all_classes)
+        training = self._training(None if first else self.model_)
         if config.class_weights == "balanced":
             raise ConfigError(
                 "class_weight 'balanced' needs all examples at once; give partial_fit a weight "
@@ -232,8 +233,12 @@ class TaskEstimator(BaseEstimator):  # type: ignore[misc]
             lm_coef=self.lm_coef, class_weights=weights, valid_fraction=self.validation_fraction
         )
 
-    def _training(self) -> TrainingConfig:
-        suited = suited_training(load_model(locate(self.model)).config.n_embd)
+    def _training(self, model: TaskModel | None = None) -> TrainingConfig:
+        """How to train a fitted model on, or the one of the parameters from its beginning."""
+        suited = PAPER
+        if self.lr is None or self.warmup_fraction is None:
+            backbone = model.backbone if model else load_model(locate(self.model))
+            suited = suited_training(backbone.config.n_embd)
         warmup = self.warmup_fraction
         if warmup is None:
             warmup = suited.schedule.warmup_fraction
