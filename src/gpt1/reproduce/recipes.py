@@ -246,7 +246,7 @@ class _Measuring:
         self.planned = total_steps
         self.task.watch.start(step, total_steps, unit)
 
-    def update(self, step: int, loss: float, rate: float) -> None:
+    def update(self, step: int, loss: float, rate: float, mfu: float | None = None) -> None:
         """Measure, where it is due."""
         self.task.watch.update(step, loss, rate)
         if is_due(step, self.planned):

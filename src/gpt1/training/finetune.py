@@ -28,6 +28,7 @@ from gpt1.training.run import (
     snapshot_model,
     write_settings,
 )
+from gpt1.training.samples import sampler
 from gpt1.training.tracking import LogWatcher, Watcher
 
 
@@ -82,6 +83,7 @@ def finetune_lm(
     watch = watch or LogWatcher()
     if valid is None and (texts.valid_data or texts.valid_fraction):
         watch.note("no validation: no text is held out, or none has two tokens")
+    prompts = [(texts.prefix + prompt).strip() for prompt in training.sample_prompts]
     job = Job(
         train=train,
         valid=valid,
@@ -89,6 +91,9 @@ def finetune_lm(
         out=out,
         keep=keep_model(out, network, tokenizer),
         snapshot=snapshot_model(out, network, tokenizer),
+        sample=sampler(network, tokenizer, prompts, training.seed)
+        if training.sample_every_steps
+        else None,
     )
     trainer = Trainer(network, training, job, watch=watch, resume=resume)
     return complete_run(trainer, tokenizer, f"Fine-tuned from {model} on {texts.data}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +29,13 @@ from gpt1.data.batches import (
 from gpt1.errors import TrainingError
 from gpt1.task_model import TaskModel
 from gpt1.training.interrupt import StopRequest, stop_on_interrupt
+from gpt1.training.journal import Journal, Sample
+from gpt1.training.measuring import Movement, Utilization, peak_memory_bytes
 from gpt1.training.objectives import Objective
 from gpt1.training.optimizer import build_optimizers
 from gpt1.training.schedule import lr_factor
 from gpt1.training.state import LoopState, load_state, save_state
-from gpt1.training.tracking import LogWatcher, MetricsLog, Watcher
+from gpt1.training.tracking import LogWatcher, Watcher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,7 @@ class Job:
             decides which weights are kept: the higher, the better. One called ``valid_loss`` is
             shown as that.
         snapshot: Called with the number of updates done, to keep the model as it is then.
+        sample: Writes texts with the model as it is then.
     """
 
     train: BatchSource
@@ -61,6 +64,7 @@ class Job:
     order: Order = random_order
     score: Callable[[], Mapping[str, float]] | None = None
     snapshot: Callable[[int], None] | None = None
+    sample: Callable[[], Sequence[Sample]] | None = None
 
 
 class Trainer:
@@ -98,8 +102,8 @@ class Trainer:
         self.state_folder = job.out / "state" if job.out else None
         if resume and self.state_folder:
             self.state = load_state(self.state_folder, model, self.optimizers)
-        metrics = job.out / "metrics.jsonl" if job.out else None
-        self.metrics = MetricsLog(metrics, self.state.step)
+        self.journal = Journal(job.out, self.state.step, config.track)
+        self.utilization: Utilization | None = None
         self.model.activation_checkpointing = config.activation_checkpointing
 
     def fit(self) -> bool:
@@ -111,22 +115,29 @@ class Trainer:
         Raises:
             TrainingError: At a loss or gradient that is not finite, before the update.
         """
+        if isinstance(self.model, Backbone):
+            self.utilization = Utilization(self.model.config, self.config, self.model.device)
+        self.journal.open()
         self.watch.start(self.state.step, self.total_steps, self.job.objective.unit)
         try:
             with stop_on_interrupt() as stop:
                 return self._run(stop)
         finally:
             self.watch.stop()
+            self.journal.close(self._finished())
             self.model.eval()
 
     def _run(self, stop: StopRequest) -> bool:
         if self.state.step == 0:
             self._snapshot()
+            self._sample()
         if self.state.step == 0 and self.job.valid is not None:
             self.state.first_loss = self._validate("before training")["valid_loss"]
         while not self._finished():
             self._step()
             self._snapshot()
+            if self._due(self.config.sample_every_steps):
+                self._sample()
             if self._due(self.config.eval_every_steps):
                 self._evaluate()
             if self._due(self.config.save_every_steps) or self._finished() or stop.requested:
@@ -139,6 +150,10 @@ class Trainer:
         if self.job.snapshot and self.state.step in self.config.snapshot_steps:
             self.job.snapshot(self.state.step)
 
+    def _sample(self) -> None:
+        if self.job.sample and self.config.sample_every_steps:
+            self.journal.write_samples(self.state.step, self.job.sample())
+
     def _save_state(self) -> None:
         if self.state_folder:
             save_state(self.state_folder, self.model, self.optimizers, self.state)
@@ -148,9 +163,9 @@ class Trainer:
         exhausted = patience is not None and self.state.stale >= patience
         return exhausted or self.state.step >= self.total_steps
 
-    def _due(self, every: int) -> bool:
-        """Whether this step is the last, or one of every so many (0: only the last)."""
-        step = self.state.step
+    def _due(self, every: int, ahead: int = 0) -> bool:
+        """Whether a step is the last, or one of every so many (0: only the last)."""
+        step = self.state.step + ahead
         return step >= self.total_steps or (every > 0 and step % every == 0)
 
     def _step(self) -> None:
@@ -171,10 +186,17 @@ class Trainer:
                 f"step {step}: the loss is {loss:g} and the gradient norm {grad_norm:g}; stopped "
                 "before the update. Try a smaller --lr or a longer warm-up"
             )
+        ratio = self._update()
+        self._record(step, (loss, grad_norm, ratio), targets, time.perf_counter() - began)
+
+    def _update(self) -> float | None:
+        """Move the weights; says how far where the step is logged, as knowing it takes time."""
+        logged = self._due(self.config.log_every_steps, ahead=1)
+        movement = Movement(self.model) if logged else None
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        self._record(step, loss, grad_norm, targets, time.perf_counter() - began)
+        return movement.ratio() if movement else None
 
     def _indices(self, step: int) -> NDArray[np.int64]:
         sequences, config = len(self.job.train), self.config
@@ -209,20 +231,26 @@ class Trainer:
         return torch.autocast(self.model.device.type, self.dtype, enabled=enabled)
 
     def _record(
-        self, step: int, loss: float, grad_norm: float, targets: int, seconds: float
+        self, step: int, figures: tuple[float, float, float | None], targets: int, seconds: float
     ) -> None:
+        loss, grad_norm, update_ratio = figures
         self.state.step = step
         self.state.tokens += targets
         self.state.elapsed_s += seconds
-        self.watch.update(step, loss, targets / seconds)
+        rate = targets / seconds
+        mfu = self.utilization.at(rate) if self.utilization else None
+        self.watch.update(step, loss, rate, mfu)
         if self._due(self.config.log_every_steps):
             unit = self.job.objective.unit
-            self.metrics.write(
+            self.journal.write(
                 step=step,
                 loss=loss,
                 lr=self.optimizers[-1].param_groups[0]["lr"],
                 grad_norm=grad_norm,
-                **{unit: self.state.tokens, f"{unit}_per_s": round(targets / seconds, 1)},
+                update_ratio=update_ratio,
+                **{unit: self.state.tokens, f"{unit}_per_s": round(rate, 1)},
+                mfu=None if mfu is None else round(mfu, 4),
+                peak_memory_bytes=peak_memory_bytes(self.model.device),
                 elapsed_s=round(self.state.elapsed_s, 3),
             )
 
@@ -248,7 +276,7 @@ class Trainer:
         """Figures on the validation data, written down and told."""
         score = self.job.score
         figures = {"valid_loss": self.validation_loss()} if score is None else score()
-        self.metrics.write(step=self.state.step, **figures)
+        self.journal.write(step=self.state.step, **figures)
         told = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in figures.items())
         told = told.replace("valid loss", "validation loss")
         end = f" ({remark})" if remark else ""

@@ -26,6 +26,7 @@ from gpt1.training.run import (
     snapshot_model,
     write_settings,
 )
+from gpt1.training.samples import sampler
 from gpt1.training.tracking import LogWatcher, Watcher
 
 
@@ -89,6 +90,9 @@ def pretrain(
         out=out,
         keep=keep_model(out, network, tokenizer),
         snapshot=snapshot_model(out, network, tokenizer),
+        sample=sampler(network, tokenizer, training.sample_prompts, training.seed)
+        if training.sample_every_steps
+        else None,
     )
     trainer = Trainer(network, training, job, watch=watch, resume=resume)
     return complete_run(trainer, tokenizer, f"Pre-trained on {data}")

@@ -34,6 +34,9 @@ FREE_SETTINGS = (
     "log_every_steps",
     "save_every_steps",
     "snapshot_steps",
+    "sample_every_steps",
+    "sample_prompts",
+    "track",
 )
 """Settings that may change when a run is resumed: where and how, not what it computes."""
 
