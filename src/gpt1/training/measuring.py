@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gpt1.config import BackboneConfig, TrainingConfig
 from gpt1.flops import matrix_rate, mfu, training_flops_per_token
+from gpt1.training.distributed import whole
 
 
 class Utilization:
@@ -54,14 +55,14 @@ class Movement:
 
     def ratio(self) -> float:
         """Norm of the update over the norm of the weights before it; 0 where these are 0."""
-        moved = torch._foreach_sub(self.matrices, self.before)
+        moved = [after - before for after, before in zip(self.matrices, self.before, strict=True)]
         weights = _norm(self.before)
         return _norm(moved) / weights if weights else 0.0
 
 
 def _norm(tensors: Sequence[Tensor]) -> float:
-    """Of all numbers together."""
-    return float(torch.stack([t.float().norm() for t in tensors]).norm())
+    """Of all numbers together, those of other processes included."""
+    return float(torch.stack([whole(t.float().norm()) for t in tensors]).norm())
 
 
 def peak_memory_bytes(device: torch.device) -> int | None:

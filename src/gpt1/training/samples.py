@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from gpt1.backbone import Backbone, require_gpt
+from torch.distributed.tensor import DTensor
+
+from gpt1.backbone import Backbone, new_backbone, require_gpt
 from gpt1.config import GenerationConfig
 from gpt1.generation.decode import Decoder, evaluation_mode
 from gpt1.generation.stopping import CompletionBuilder
 from gpt1.model import GPT
 from gpt1.tokenizer import Tokenizer
+from gpt1.training.distributed import whole
 from gpt1.training.journal import Sample
 
 MAX_NEW_TOKENS = 64
+
+SAMPLING = "sample_every_steps"
 
 NEUTRAL_START = "the"
 """Begins a text where the tokenizer has no end-of-text token to begin one after."""
@@ -32,8 +37,23 @@ def sampler(
     Raises:
         CheckpointError: If the model is an LSTM, which cannot generate.
     """
-    gpt = require_gpt(model, "sample_every_steps")
-    return lambda: write_samples(gpt, tokenizer, prompts, seed)
+    require_gpt(model, SAMPLING)
+    return lambda: write_samples(
+        require_gpt(in_one_piece(model), SAMPLING), tokenizer, prompts, seed
+    )
+
+
+def in_one_piece(model: Backbone) -> Backbone:
+    """The model, or a copy of one whose weights are spread over the processes.
+
+    Args:
+        model: In all processes at once.
+    """
+    if not any(isinstance(parameter, DTensor) for parameter in model.parameters()):
+        return model
+    copy = new_backbone(model.config).to(model.device)
+    copy.load_state_dict({name: whole(tensor) for name, tensor in model.state_dict().items()})
+    return copy
 
 
 def write_samples(
