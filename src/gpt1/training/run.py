@@ -23,7 +23,7 @@ from gpt1.tokenizer import Tokenizer
 from gpt1.training.card import model_card
 from gpt1.training.curve import draw_loss_curve
 from gpt1.training.distributed import current, was_restarted, whole
-from gpt1.training.loop import Trainer
+from gpt1.training.loop import CARD, Trainer
 from gpt1.training.report_card import About, general_loss, report_card, write_report
 from gpt1.training.samples import in_one_piece
 from gpt1.training.state import LATEST
@@ -223,9 +223,9 @@ def complete_run(trainer: Trainer, tokenizer: Tokenizer, about: About) -> RunRes
         curve=drawn(draw_loss_curve, out) if current().main else None,
     )
     if complete and current().main:
-        card = model_card(trainer, tokenizer, out.name, about.origin)
-        (out / "README.md").write_text(card, encoding="utf-8")
         write_report(report_card(trainer, tokenizer, about), out)
+        card = model_card(trainer, tokenizer, out.name, about.origin)
+        (out / CARD).write_text(card, encoding="utf-8")
     return result
 
 
