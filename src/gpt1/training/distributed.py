@@ -110,8 +110,8 @@ def _init_group(backend: str) -> None:
     if os.environ.get("LOCAL_WORLD_SIZE") != os.environ["WORLD_SIZE"]:
         dist.init_process_group(backend)
         return
-    store, rank, world = next(dist.rendezvous("env://"))
-    attempt = dist.PrefixStore(f"attempt-{_restarts()}", store)
+    store, rank, world = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
+    attempt = dist.PrefixStore(f"attempt-{_restarts()}", store)  # type: ignore[attr-defined]
     dist.init_process_group(backend, store=attempt, rank=rank, world_size=world)
 
 
