@@ -186,7 +186,8 @@ def test_lost_texts_are_counted() -> None:
 
 def test_validation_texts_that_are_trained_on_are_counted() -> None:
     message = (
-        "3 of 1,000 validation texts are training texts as well, so the validation loss is too low"
+        "3 of 1,000 validation texts are training texts as well, so the figures say less about new "
+        "texts"
     )
     assert found(seen_texts=3) == [("overlap", message)]
 

@@ -178,7 +178,7 @@ def overlap(run: Checkup) -> Finding | None:
         "overlap",
         "warning",
         f"{run.seen_texts:,} of {run.valid_texts:,} validation texts are training texts as well, "
-        "so the validation loss is too low",
+        "so the figures say less about new texts",
         "take duplicates out of the data, or give other validation data with --valid-data",
     )
 
