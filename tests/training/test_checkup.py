@@ -16,6 +16,7 @@ from gpt1.config import (
     OptimizerConfig,
     PrepareConfig,
     ScheduleConfig,
+    StatesConfig,
     TaskConfig,
     TextConfig,
     TrainingConfig,
@@ -96,17 +97,28 @@ def test_the_last_update_that_changes_something_is_known(
     assert general(new_model, **settings).last_moving_step == last
 
 
+@pytest.mark.parametrize(
+    ("states", "left"),
+    [
+        (StatesConfig(), 2),
+        (StatesConfig(keep_last=1), 1),
+        (StatesConfig(keep_last=1, keep_every_steps=2), 3),
+    ],
+)
 def test_the_disk_a_run_needs_is_what_it_leaves_and_one_more_of_what_it_replaces(
-    tmp_path: Path, base_model: Path, sentences: Path
+    tmp_path: Path, base_model: Path, sentences: Path, states: StatesConfig, left: int
 ) -> None:
-    training = replace(SHORT, save_every_steps=2, snapshot_steps=(0, 2, 4, 99))
+    steps = (0, 2, 4, 99)
+    training = replace(SHORT, max_steps=6, save_every_steps=1, snapshot_steps=steps, states=states)
     texts = TextConfig(data=str(sentences), valid_fraction=0.2)
     run = prepare_texts(base_model, texts, training).checkup
     finetune_lm(base_model, texts, tmp_path / "out", training)
+    folders = {p.parent for p in (tmp_path / "out").rglob("*.safetensors")}
+    assert sum(folder.parent.name == "state" for folder in folders) == left
     sizes = [p.stat().st_size for p in (tmp_path / "out").rglob("*.safetensors")]
     weights = 4 * run.parameters
     replaced = weights + 3 * weights  # the model, and a state
-    assert disk_need(run.parameters, training, 4) == pytest.approx(sum(sizes) + replaced, rel=0.1)
+    assert disk_need(run.parameters, training, 6) == pytest.approx(sum(sizes) + replaced, rel=0.1)
 
 
 def test_markers_in_texts_are_counted_once_a_text() -> None:

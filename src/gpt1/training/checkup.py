@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -229,13 +230,20 @@ def marker(text: str, tokenizer: Tokenizer, *, texts: int) -> Marker:
 def disk_need(parameters: int, training: TrainingConfig, steps: int) -> int:
     """Bytes a run has on the disk at most: states, snapshots and its model.
 
-    A state holds the weights and two moments. A new state or model is whole before the old one
+    A state holds the weights and two moments. A new state or model is whole before an old one
     goes, so there is one more of each for a while.
     """
     weights = BYTES_PER_WEIGHT * parameters
-    states = 2 if 0 < training.save_every_steps < steps else 1
     snapshots = sum(step <= steps for step in training.snapshot_steps)
-    return weights * (3 * states + snapshots + 2)
+    return weights * (3 * _most_states(training, steps) + snapshots + 2)
+
+
+def _most_states(training: TrainingConfig, steps: int) -> int:
+    every, kept = training.save_every_steps or steps, training.states
+    most = kept.keep_last + 1
+    if kept.keep_every_steps:
+        most += (steps - 1) // math.lcm(every, kept.keep_every_steps)
+    return min(most, math.ceil(steps / every)) + kept.keep_best
 
 
 def _written_bytes(out: Path) -> int:

@@ -208,7 +208,8 @@ def disk(run: Checkup) -> Finding | None:
         "error",
         f"states, snapshots and the model need {run.disk_bytes:,} bytes but {run.free_bytes:,} "
         "are free",
-        "free some space, write to another disk with --out, or keep fewer --snapshot-steps",
+        "free some space, write to another disk with --out, or keep less by --states.keep-last and "
+        "--snapshot-steps",
     )
 
 

@@ -19,6 +19,7 @@ from gpt1.data.sources import TextSource
 from gpt1.errors import ConfigError, DataError
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.checkup import Checkup, TypedMarkers, examine, examine_disk, examine_texts
+from gpt1.training.distributed import join
 from gpt1.training.doctor import consult
 from gpt1.training.loop import Job, Trainer
 from gpt1.training.objectives import LanguageModeling
@@ -27,11 +28,12 @@ from gpt1.training.run import (
     RunResult,
     check_folder,
     complete_run,
+    goes_on,
     keep_model,
     snapshot_model,
     write_settings,
 )
-from gpt1.training.tracking import LogWatcher, Watcher
+from gpt1.training.tracking import LogWatcher, Silent, Watcher
 
 
 def finetune_lm(
@@ -67,23 +69,28 @@ def finetune_lm(
         TrainingError: If the loss stops being finite.
     """
     settings = {"model": str(model), **asdict(texts), **asdict(training)}
-    out = check_folder(out, settings, resume=resume)
-    run = prepare_texts(model, texts, training)
-    watch = watch or LogWatcher()
-    consult(examine_disk(run.checkup, out), watch)
-    write_settings(out, settings)
-    if run.valid is None and (texts.valid_data or texts.valid_fraction):
-        watch.note("no validation: no text is held out, or none has two tokens")
-    job = Job(
-        train=run.train,
-        valid=run.valid,
-        objective=LanguageModeling(),
-        out=out,
-        keep=keep_model(out, run.network, run.tokenizer),
-        snapshot=snapshot_model(out, run.network, run.tokenizer),
-    )
-    trainer = Trainer(run.network, training, job, watch=watch, resume=resume)
-    return complete_run(trainer, run.tokenizer, f"Fine-tuned from {model} on {texts.data}")
+    with join(training.device) as processes:
+        watch = (watch or LogWatcher()) if processes.main else Silent()
+        resume = goes_on(out, resume=resume, watch=watch)
+        with processes.main_first():
+            folder = check_folder(out, settings, resume=resume)
+            locate(model)
+        run = prepare_texts(model, texts, training)
+        consult(examine_disk(run.checkup, folder), watch)
+        if processes.main:
+            write_settings(folder, settings)
+        if run.valid is None and (texts.valid_data or texts.valid_fraction):
+            watch.note("no validation: no text is held out, or none has two tokens")
+        job = Job(
+            train=run.train,
+            valid=run.valid,
+            objective=LanguageModeling(),
+            out=folder,
+            keep=keep_model(folder, run.network, run.tokenizer),
+            snapshot=snapshot_model(folder, run.network, run.tokenizer),
+        )
+        trainer = Trainer(run.network, training, job, watch=watch, resume=resume)
+        return complete_run(trainer, run.tokenizer, f"Fine-tuned from {model} on {texts.data}")
 
 
 def plan_finetune_lm(

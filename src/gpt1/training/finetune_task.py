@@ -37,6 +37,7 @@ from gpt1.training.checkup import (
     examine_vocabulary,
 )
 from gpt1.training.curve import draw_task_curve
+from gpt1.training.distributed import refuse_many
 from gpt1.training.doctor import consult
 from gpt1.training.loop import Job, Trainer
 from gpt1.training.objectives import TaskLearning
@@ -62,6 +63,7 @@ class TaskResult:
     Attributes:
         out: Its folder, or None if nothing was written.
         complete: False if it was interrupted and can be resumed.
+        preempted: Whether that was by SIGTERM.
         step: Updates done.
         best_step: Where the kept weights are from.
         elapsed_s: Seconds spent training.
@@ -73,6 +75,7 @@ class TaskResult:
 
     out: Path | None
     complete: bool
+    preempted: bool
     step: int
     best_step: int
     elapsed_s: float
@@ -151,6 +154,7 @@ class TaskRun:
         return TaskResult(
             out=out,
             complete=complete,
+            preempted=trainer.stop.preempted,
             step=trainer.state.step,
             best_step=trainer.state.best_step or trainer.state.step,
             elapsed_s=trainer.state.elapsed_s,
@@ -233,6 +237,7 @@ def finetune_task(
         DataError: If the examples cannot be trained on.
         TrainingError: If the loss stops being finite.
     """
+    refuse_many("fine-tuning on a task")
     config = config or TaskConfig()
     settings = run_settings(model, data, config, training)
     out = check_folder(out, settings, resume=resume)

@@ -7,6 +7,7 @@ from typing import Any
 
 from gpt1.data.batches import steps_per_epoch
 from gpt1.training.checkup import BYTES_PER_WEIGHT, Checkup
+from gpt1.training.distributed import refuse_many
 from gpt1.training.doctor import Finding, diagnose
 
 
@@ -51,7 +52,12 @@ class Plan:
 
 
 def make_plan(run: Checkup) -> Plan:
-    """The plan of a run, and what is wrong with it."""
+    """The plan of a run, and what is wrong with it.
+
+    Raises:
+        ConfigError: If there are several processes: each would make it.
+    """
+    refuse_many("a dry run")
     size = run.training.batch_size
     return Plan(
         findings=tuple(diagnose(run)),

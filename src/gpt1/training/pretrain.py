@@ -17,6 +17,7 @@ from gpt1.data.prepare import prepare
 from gpt1.data.shards import INDEX, Shards
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.checkup import Checkup, examine, examine_disk
+from gpt1.training.distributed import join
 from gpt1.training.doctor import consult
 from gpt1.training.finetune import sequence_length
 from gpt1.training.loop import Job, Trainer
@@ -26,11 +27,12 @@ from gpt1.training.run import (
     RunResult,
     check_folder,
     complete_run,
+    goes_on,
     keep_model,
     snapshot_model,
     write_settings,
 )
-from gpt1.training.tracking import LogWatcher, Watcher
+from gpt1.training.tracking import LogWatcher, Silent, Watcher
 
 
 def pretrain(
@@ -66,28 +68,31 @@ def pretrain(
     """
     preparation = preparation or PrepareConfig()
     settings = _settings(data, training, model, preparation)
-    out = check_folder(out, settings, resume=resume)
-    watch = watch or LogWatcher()
-    write_settings(out, settings)
-    shards = _shards(Path(data), out / "data", reuse=resume)
-    if shards is None:
-        shards = prepare([data], out / "data", preparation, advance=watch.advance)
-    run = prepare_shards(shards, training, model)
-    consult(examine_disk(run.checkup, out), watch)
-    if run.valid is None:
-        watch.note(
-            f"no validation: less than one sequence of {run.train.seq_len} tokens is held out"
+    with join(training.device) as processes:
+        watch = (watch or LogWatcher()) if processes.main else Silent()
+        resume = goes_on(out, resume=resume, watch=watch)
+        with processes.main_first():
+            folder = check_folder(out, settings, resume=resume)
+            if processes.main:
+                write_settings(folder, settings)
+            reuse = resume or not processes.main
+            shards = _shards(Path(data), folder / "data", reuse=reuse)
+            if shards is None:
+                shards = prepare([data], folder / "data", preparation, advance=watch.advance)
+        run = prepare_shards(shards, training, model)
+        consult(examine_disk(run.checkup, folder), watch)
+        if run.valid is None:
+            watch.note("no validation: less than one sequence of tokens is held out")
+        job = Job(
+            train=run.train,
+            valid=run.valid,
+            objective=LanguageModeling(),
+            out=folder,
+            keep=keep_model(folder, run.network, run.tokenizer),
+            snapshot=snapshot_model(folder, run.network, run.tokenizer),
         )
-    job = Job(
-        train=run.train,
-        valid=run.valid,
-        objective=LanguageModeling(),
-        out=out,
-        keep=keep_model(out, run.network, run.tokenizer),
-        snapshot=snapshot_model(out, run.network, run.tokenizer),
-    )
-    trainer = Trainer(run.network, training, job, watch=watch, resume=resume)
-    return complete_run(trainer, run.tokenizer, f"Pre-trained on {data}")
+        trainer = Trainer(run.network, training, job, watch=watch, resume=resume)
+        return complete_run(trainer, run.tokenizer, f"Pre-trained on {data}")
 
 
 def plan_pretrain(
