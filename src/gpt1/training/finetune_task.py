@@ -39,7 +39,7 @@ from gpt1.training.checkup import (
 from gpt1.training.curve import draw_task_curve
 from gpt1.training.distributed import refuse_many
 from gpt1.training.doctor import consult
-from gpt1.training.loop import Job, Trainer
+from gpt1.training.loop import CARD, Job, Trainer
 from gpt1.training.objectives import TaskLearning
 from gpt1.training.plan import Plan, make_plan
 from gpt1.training.run import check_folder, drawn, snapshot_folder, write_settings
@@ -253,7 +253,7 @@ def finetune_task(
         text = json.dumps(result.as_dict(), indent=2) + "\n"
         write_text_atomic(out / RESULT, text)
         card = task_card(out.name, run.model, result.as_dict(), settings)
-        write_text_atomic(out / "README.md", card)
+        write_text_atomic(out / CARD, card)
     return result
 
 

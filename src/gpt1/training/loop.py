@@ -45,6 +45,9 @@ from gpt1.training.schedule import lr_factor
 from gpt1.training.state import LoopState, load_state, save_state
 from gpt1.training.tracking import LogWatcher, MetricsLog, Watcher
 
+CARD = "README.md"
+"""The model card, which a run writes at its end."""
+
 RANK_STRIDE = 0x9E3779B97F4A7C15
 """Keeps the seeds of processes apart: 2 ** 64 over the golden ratio."""
 
@@ -120,10 +123,17 @@ class Trainer:
         )
         self.state = LoopState()
         self.state_folder = job.out / "state" if job.out else None
-        if resume and self.state_folder:
-            self.state = load_state(self.state_folder, model, self.optimizers)
+        if resume and job.out and self._has_state(job.out):
+            self.state = load_state(job.out / "state", model, self.optimizers)
         metrics = job.out / "metrics.jsonl" if job.out and self.processes.main else None
         self.metrics = MetricsLog(metrics, self.state.step)
+
+    def _has_state(self, out: Path) -> bool:
+        """False where a run was killed before it saved a state; a complete one always has some."""
+        if (out / CARD).exists() or any((out / "state").glob("step-*")):
+            return True
+        self.watch.note("no state was saved yet; starting from the beginning")
+        return False
 
     def fit(self) -> bool:
         """Train to the end, or until a signal asks to stop.

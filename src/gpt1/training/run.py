@@ -22,7 +22,7 @@ from gpt1.tokenizer import Tokenizer
 from gpt1.training.card import model_card
 from gpt1.training.curve import draw_loss_curve
 from gpt1.training.distributed import current, was_restarted, whole
-from gpt1.training.loop import Trainer
+from gpt1.training.loop import CARD, Trainer
 from gpt1.training.state import LATEST
 from gpt1.training.tracking import Watcher
 
@@ -214,7 +214,7 @@ def complete_run(trainer: Trainer, tokenizer: Tokenizer, origin: str) -> RunResu
     )
     if complete and current().main:
         card = model_card(trainer, tokenizer, out.name, origin)
-        (out / "README.md").write_text(card, encoding="utf-8")
+        (out / CARD).write_text(card, encoding="utf-8")
     return result
 
 
