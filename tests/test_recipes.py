@@ -50,9 +50,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 COMMANDS = {
     "jokes": ["finetune", "lm", "--data", str(ASSETS / "jokes.csv")],
     "finetune-task": ["finetune", "task", "--data", "reviews.csv"],
-    "mini": ["pretrain", "--data", "shards"],
-    "lstm": ["pretrain", "--data", "shards"],
+    "mini": ["pretrain", "--data", "shards", "--precision", "fp32"],
+    "lstm": ["pretrain", "--data", "shards", "--seq-len", "64"],
 }
+"""With their data. What no rule reads is set so that the forward passes of a plan are quick."""
 
 
 def test_every_recipe_is_seen_by_the_doctor() -> None:

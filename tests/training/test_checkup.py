@@ -223,7 +223,6 @@ def test_the_plan_of_a_fine_tuning_is_what_it_then_does(
     assert (plan.steps, plan.epochs) == (result.step, 2)
     tokens = result.tokens / 2 + (len(sentences.read_text().splitlines()) - 1) * 0.8
     assert plan.tokens == pytest.approx(tokens, abs=1)  # the first token of a text is no target
-    assert plan.memory_bytes == 16 * plan.parameters
 
 
 def test_a_plan_for_a_folder_in_use_is_refused_as_the_run_would_be(
@@ -255,3 +254,4 @@ def test_the_plan_of_shards_with_another_tokenizer_says_so(tmp_path: Path) -> No
     plan = plan_pretrain(shards, tmp_path / "out", SHORT, SHAPE)
     assert names(plan) == ["tokenizer"]
     assert not plan.works
+    assert plan.memory_bytes is None

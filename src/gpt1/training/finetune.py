@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 from gpt1.backbone import Backbone, require_gpt
 from gpt1.checkpoint import load_model, locate
 from gpt1.config import TextConfig, TrainingConfig
-from gpt1.data.batches import PackedRows
+from gpt1.data.batches import PackedRows, some_rows
 from gpt1.data.packing import TokenTexts, pack
 from gpt1.data.sources import TextSource
 from gpt1.errors import ConfigError, DataError
@@ -108,7 +109,9 @@ def plan_finetune_lm(
     """
     settings = {"model": str(model), **asdict(texts), **asdict(training)}
     out = check_folder(out, settings, resume=resume)
-    return make_plan(examine_disk(prepare_texts(model, texts, training).checkup, out))
+    run = prepare_texts(model, texts, training)
+    checkup = examine_disk(run.checkup, out)
+    return make_plan(checkup, run.network, LanguageModeling(), partial(some_rows, run.train))
 
 
 @dataclass(frozen=True)

@@ -273,7 +273,11 @@ def plan_finetune_task(
     """
     config = config or TaskConfig()
     out = check_folder(out, run_settings(model, data, config, training), resume=resume)
-    return make_plan(TaskRun(model, data, config, training).checkup(out))
+    run = TaskRun(model, data, config, training)
+    longest = int(np.argmax(run.rows.lengths))
+    return make_plan(
+        run.checkup(out), run.model, run.objective, lambda n: run.rows.rows(np.full(n, longest))
+    )
 
 
 def suited_training(n_embd: int) -> TrainingConfig:

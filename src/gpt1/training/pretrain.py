@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from gpt1.backbone import Backbone, new_backbone
 from gpt1.checkpoint import check_device
 from gpt1.config import BackboneConfig, GPTConfig, PrepareConfig, TrainingConfig
-from gpt1.data.batches import TokenWindows
+from gpt1.data.batches import TokenWindows, some_rows
 from gpt1.data.prepare import prepare
 from gpt1.data.shards import INDEX, Shards
 from gpt1.tokenizer import Tokenizer
@@ -118,7 +119,9 @@ def plan_pretrain(
         shards = _shards(Path(data), out / "data", reuse=resume)
         if shards is None:
             shards = prepare([data], folder, preparation, advance=watch.advance)
-        return make_plan(examine_disk(prepare_shards(shards, training, model).checkup, out))
+        run = prepare_shards(shards, training, model)
+        checkup = examine_disk(run.checkup, out)
+        return make_plan(checkup, run.network, LanguageModeling(), partial(some_rows, run.train))
 
 
 @dataclass(frozen=True)
