@@ -13,7 +13,8 @@ import pytest
 
 from gpt1.config import CleaningConfig
 from gpt1.data import cleaning
-from gpt1.data.cleaning import Document, Dropped, clean, fault, tidy
+from gpt1.data.cleaning import clean, fault, tidy
+from gpt1.data.documents import Document, Dropped
 from gpt1.errors import ConfigError, MissingExtraError
 
 SENTENCES = {

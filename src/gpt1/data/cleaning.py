@@ -9,9 +9,10 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from typing import Any, NamedTuple
+from typing import Any
 
 from gpt1.config import CleaningConfig
+from gpt1.data.documents import EMPTY, Document, Dropped
 from gpt1.data.gutenberg import strip_gutenberg
 from gpt1.errors import ConfigError, MissingExtraError
 from gpt1.text.repair import repair
@@ -22,34 +23,6 @@ SAMPLE_CHARS = 2000
 _WORD = re.compile(r"\w+")
 _MARKUP = frozenset("#%&*/@\\_{}[]")
 """Punctuation of code and markup; the rest of it is that of prose."""
-
-
-class Document(NamedTuple):
-    """A text and where it is from.
-
-    Attributes:
-        name: Its file, and its line or row where there are several in a file.
-        text: All of it.
-        license: As its file states it.
-    """
-
-    name: str
-    text: str
-    license: str | None = None
-
-
-class Dropped(NamedTuple):
-    """What stands in the place of a document that is left out.
-
-    Attributes:
-        name: Of the document.
-        reason: One or two words, the same for all documents that are left out for it.
-        detail: More about it: for people.
-    """
-
-    name: str
-    reason: str
-    detail: str = ""
 
 
 def clean(document: Document, config: CleaningConfig) -> Document | Dropped:
@@ -81,7 +54,7 @@ def tidy(text: str, config: CleaningConfig) -> str:
 def fault(text: str, config: CleaningConfig) -> str | None:
     """The first reason for which the text is left out, None if it is kept."""
     if not text.strip():
-        return "empty"
+        return EMPTY
     if is_too_short(text, config.min_words):
         return "too short"
     if config.max_symbol_share < 1 and symbol_share(text) > config.max_symbol_share:
