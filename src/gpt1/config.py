@@ -523,7 +523,7 @@ class CleaningConfig:
     language: str | None = None
     """Language to keep, such as "en"; needs gpt1[data]. Default: any, since books are chosen."""
     exact_duplicates: bool = True
-    """Leave out documents with the words of an earlier one, whatever their case and blanks."""
+    """Leave out documents that equal an earlier one but for case and blanks."""
     near_duplicates: float | None = None
     """Share of five-word sequences in common with an earlier document (Jaccard) from which one is
     left out; 0.8 is usual for the web; needs gpt1[data]. Default: they are kept."""

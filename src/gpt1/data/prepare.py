@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from gpt1.atomic import atomic_folder, check_destination
-from gpt1.checkpoint import locate
 from gpt1.config import PrepareConfig
 from gpt1.data.held_out import HeldOut
 from gpt1.data.selection import Selection, SourceCounts
@@ -98,6 +97,8 @@ def _tell_nobody(doing: str, done: int, total: int) -> None:
 def _given_tokenizer(config: PrepareConfig) -> Tokenizer | None:
     if config.tokenizer is None:
         return None
+    from gpt1.checkpoint import locate  # it loads torch, which nothing else here needs
+
     tokenizer = Tokenizer.load(locate(config.tokenizer), config.tokenizer_mode)
     if tokenizer.vocab_size > 2**16:
         raise DataError(
@@ -166,9 +167,9 @@ class _Job:
     def encode(self, selection: Selection, tokenizer: Tokenizer) -> None:
         """Tokenise all chunks."""
         held_out = HeldOut(self.config.valid_fraction, selection.documents)
+        folder, fingerprint = self.work / "tokenizer", tokenizer.fingerprint
         tasks = (
-            EncodeTask(*selected, held_out, self.work / "tokenizer", tokenizer.fingerprint)
-            for selected in selection.selected
+            EncodeTask(*selected, held_out, folder, fingerprint) for selected in selection.selected
         )
         documents = 0
         for counts in map_in_order(encode_chunk, tasks, self.workers):
