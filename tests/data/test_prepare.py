@@ -111,7 +111,7 @@ def test_a_tokenizer_is_trained_with_the_asked_for_size(tmp_path: Path) -> None:
     shards = prepare([path], tmp_path / "out", config(0.1, vocab_size=60))
     tokenizer = Tokenizer.load(tmp_path / "out")
     assert tokenizer.vocab_size == 60
-    shards.check_tokenizer(tokenizer.fingerprint)
+    assert shards.index["tokenizer"] == tokenizer.fingerprint
 
 
 def test_a_given_tokenizer_is_used_and_kept_beside_the_shards(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_given_tokenizer_is_used_and_kept_beside_the_shards(tmp_path: Path) ->
     given.save(tmp_path / "tokenizer")
     chosen = PrepareConfig(tokenizer=str(tmp_path / "tokenizer"), valid_fraction=0.0)
     shards = prepare([source(tmp_path, ["the cat", "sat on"])], tmp_path / "out", chosen)
-    shards.check_tokenizer(given.fingerprint)
+    assert shards.index["tokenizer"] == given.fingerprint
     assert Tokenizer.load(tmp_path / "out").fingerprint == given.fingerprint
     (tokens,) = shards.tokens("train")
     assert tokens.tolist() == [*given.encode("the cat"), *given.encode("sat on")]

@@ -116,19 +116,6 @@ class Shards:
         except json.JSONDecodeError as error:
             raise DataError(f"{path} is not JSON: {error}") from None
 
-    def check_tokenizer(self, fingerprint: str) -> None:
-        """Refuse a tokenizer other than the one the shards were made with.
-
-        Raises:
-            DataError: If the fingerprints differ.
-        """
-        if fingerprint != self.index["tokenizer"]:
-            raise DataError(
-                f"{self.folder} was made with another tokenizer "
-                f"({self.index['tokenizer'][:12]}) than this one ({fingerprint[:12]}); "
-                "prepare the data again"
-            )
-
     def tokens(self, split: str) -> list[NDArray[np.uint16]]:
         """The files of a split, each memory-mapped.
 

@@ -29,10 +29,19 @@ from gpt1.tasks.labels import default_metrics, encode_labels, infer_head
 from gpt1.tasks.splits import TaskData, subset
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.card import task_card
+from gpt1.training.checkup import (
+    Checkup,
+    examine,
+    examine_disk,
+    examine_examples,
+    examine_vocabulary,
+)
 from gpt1.training.curve import draw_task_curve
 from gpt1.training.distributed import refuse_many
+from gpt1.training.doctor import consult
 from gpt1.training.loop import CARD, Job, Trainer
 from gpt1.training.objectives import TaskLearning
+from gpt1.training.plan import Plan, make_plan
 from gpt1.training.run import check_folder, drawn, snapshot_folder, write_settings
 from gpt1.training.tracking import LogWatcher, Watcher
 
@@ -117,6 +126,7 @@ class TaskRun:
         self.valid_labels = encode_labels([example.label for example in valid], head)
         self.metrics = data.task.metrics or default_metrics(head)
         self.objective = task_objective(self.labels, self.model, config)
+        self._origin = model, train, valid, config
         self._kept: dict[str, torch.Tensor] = {}
 
     def fit(
@@ -153,6 +163,19 @@ class TaskRun:
             metrics=self.score() if self.valid and complete else {},
             truncation=self.truncation,
         )
+
+    def checkup(self, out: Path) -> Checkup:
+        """What the doctor looks at, if this runs in a folder."""
+        model, train, valid, config = self._origin
+        run = examine(
+            self.model,
+            self.training,
+            sequences=len(self.rows),
+            tokens=int(self.rows.lengths.sum()),
+            fine_tuned=config.transfer_layers is None,
+        )
+        run = examine_vocabulary(run, model, self.tokenizer)
+        return examine_disk(examine_examples(run, train, valid, cut=self.truncation.cut), out)
 
     def _job(self, out: Path | None) -> Job:
         return Job(
@@ -219,9 +242,11 @@ def finetune_task(
     settings = run_settings(model, data, config, training)
     out = check_folder(out, settings, resume=resume)
     run = TaskRun(model, data, config, training)
-    write_settings(out, settings)
     watch = watch or LogWatcher()
-    watch.note(str(run.truncation))
+    consult(run.checkup(out), watch)
+    write_settings(out, settings)
+    if not run.truncation.cut:  # else the doctor has told
+        watch.note(str(run.truncation))
     result = run.fit(out=out, resume=resume, watch=watch)
     drawn(draw_task_curve, out)
     if result.complete:
@@ -230,6 +255,29 @@ def finetune_task(
         card = task_card(out.name, run.model, result.as_dict(), settings)
         write_text_atomic(out / CARD, card)
     return result
+
+
+def plan_finetune_task(
+    model: str | Path,
+    data: TaskData,
+    out: str | Path,
+    config: TaskConfig | None = None,
+    training: TrainingConfig = PAPER,
+    *,
+    resume: bool = False,
+) -> Plan:
+    """What `finetune_task` would do with the same arguments; nothing is trained or written.
+
+    Raises:
+        Gpt1Error: As `finetune_task` does before it begins; what its rules find is in the plan.
+    """
+    config = config or TaskConfig()
+    out = check_folder(out, run_settings(model, data, config, training), resume=resume)
+    run = TaskRun(model, data, config, training)
+    longest = int(np.argmax(run.rows.lengths))
+    return make_plan(
+        run.checkup(out), run.model, run.objective, lambda n: run.rows.rows(np.full(n, longest))
+    )
 
 
 def suited_training(n_embd: int) -> TrainingConfig:
