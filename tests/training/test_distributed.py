@@ -20,7 +20,7 @@ from gpt1.training.distributed import join, refuse_many
 from gpt1.training.tracking import read_metrics
 
 TESTS = Path(__file__).parents[1]
-TIMES = ("elapsed_s", "tokens_per_s")
+TIMES = ("elapsed_s", "tokens_per_s", "mfu", "peak_memory_bytes")
 
 
 def launch(processes: int, *words: str) -> None:
