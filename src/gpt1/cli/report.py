@@ -43,6 +43,10 @@ def report_run(result: RunResult, command: str, *, as_json: bool) -> int:
     Returns:
         The exit code: 0, or 130 if the user interrupted the run.
     """
+    from gpt1.training.distributed import launched_rank
+
+    if launched_rank():  # the first process speaks for all
+        return 0
     print_facts(result.as_dict(), as_json=as_json)
     folder = shlex.quote(str(result.out))
     if not result.complete:

@@ -25,6 +25,7 @@ from gpt1.training.doctor import consult
 from gpt1.training.loop import Job, Trainer
 from gpt1.training.objectives import LanguageModeling
 from gpt1.training.plan import Plan, make_plan
+from gpt1.training.report_card import About
 from gpt1.training.run import (
     RunResult,
     check_folder,
@@ -34,6 +35,7 @@ from gpt1.training.run import (
     snapshot_model,
     write_settings,
 )
+from gpt1.training.samples import sampler
 from gpt1.training.tracking import LogWatcher, Silent, Watcher
 
 
@@ -82,6 +84,7 @@ def finetune_lm(
             write_settings(folder, settings)
         if run.valid is None and (texts.valid_data or texts.valid_fraction):
             watch.note("no validation: no text is held out, or none has two tokens")
+        prompts = _prompts(texts, training)
         job = Job(
             train=run.train,
             valid=run.valid,
@@ -89,9 +92,17 @@ def finetune_lm(
             out=folder,
             keep=keep_model(folder, run.network, run.tokenizer),
             snapshot=snapshot_model(folder, run.network, run.tokenizer),
+            sample=sampler(run.network, run.tokenizer, prompts, training.seed)
+            if training.sample_every_steps
+            else None,
         )
         trainer = Trainer(run.network, training, job, watch=watch, resume=resume)
-        return complete_run(trainer, run.tokenizer, f"Fine-tuned from {model} on {texts.data}")
+        about = About(
+            origin=f"Fine-tuned from {model} on {texts.data}",
+            command="finetune lm",
+            prompts=prompts,
+        )
+        return complete_run(trainer, run.tokenizer, about)
 
 
 def plan_finetune_lm(
@@ -151,6 +162,11 @@ def prepare_texts(model: str | Path, texts: TextConfig, training: TrainingConfig
     run = examine(network, training, sequences=len(train), tokens=tokens, fine_tuned=True)
     checkup = examine_texts(run, model, tokenizer, texts, splits, typed.texts_with)
     return TextRun(network, tokenizer, train, valid, checkup)
+
+
+def _prompts(texts: TextConfig, training: TrainingConfig) -> list[str]:
+    """What samples begin with: as the texts do."""
+    return [(texts.prefix + prompt).strip() for prompt in training.sample_prompts]
 
 
 def add_end_token(model: Backbone, tokenizer: Tokenizer, end_token: str | None) -> None:

@@ -24,6 +24,7 @@ from gpt1.training.finetune import sequence_length
 from gpt1.training.loop import Job, Trainer
 from gpt1.training.objectives import LanguageModeling
 from gpt1.training.plan import Plan, make_plan
+from gpt1.training.report_card import About
 from gpt1.training.run import (
     RunResult,
     check_folder,
@@ -33,6 +34,7 @@ from gpt1.training.run import (
     snapshot_model,
     write_settings,
 )
+from gpt1.training.samples import sampler
 from gpt1.training.tracking import LogWatcher, Silent, Watcher
 
 
@@ -91,9 +93,15 @@ def pretrain(
             out=folder,
             keep=keep_model(folder, run.network, run.tokenizer),
             snapshot=snapshot_model(folder, run.network, run.tokenizer),
+            sample=sampler(run.network, run.tokenizer, training.sample_prompts, training.seed)
+            if training.sample_every_steps
+            else None,
         )
         trainer = Trainer(run.network, training, job, watch=watch, resume=resume)
-        return complete_run(trainer, run.tokenizer, f"Pre-trained on {data}")
+        about = About(
+            origin=f"Pre-trained on {data}", command="pretrain", prompts=training.sample_prompts
+        )
+        return complete_run(trainer, run.tokenizer, about)
 
 
 def plan_pretrain(
