@@ -79,8 +79,9 @@ TABLES: dict[str, list[tuple[type[Any], str]]] = {
 FOREIGN_FLAGS = {
     *("--extra-index-url", "--strict"),
     *("--batch_size", "--include_path", "--limit", "--model_args", "--output_path", "--tasks"),
+    "--logdir",
 }
-"""Flags of pip and mkdocs, and of lm_eval."""
+"""Flags of pip and mkdocs, of lm_eval and of TensorBoard."""
 
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```[ ]*$", re.MULTILINE | re.DOTALL)
 JOKES = 60

@@ -82,6 +82,7 @@ def train(case: str, out: Path) -> None:
             "eval_every_steps": 3,
             "save_every_steps": 2,
             "states": StatesConfig(keep_every_steps=2),
+            "track": (),
             **{**CASES, **ROUNDED}[case],
         }
     )

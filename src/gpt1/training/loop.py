@@ -202,7 +202,7 @@ class Trainer:
             self.job.snapshot(self.state.step)
 
     def _sample(self) -> None:
-        if self.job.sample and self.config.sample_every_steps:
+        if self.job.sample:
             self.journal.write_samples(self.state.step, self.job.sample())
 
     def _save_state(self) -> None:

@@ -86,6 +86,9 @@ def pretrain(
         consult(examine_disk(run.checkup, folder), watch)
         if run.valid is None:
             watch.note("no validation: less than one sequence of tokens is held out")
+        about = About(
+            origin=f"Pre-trained on {data}", command="pretrain", prompts=training.sample_prompts
+        )
         job = Job(
             train=run.train,
             valid=run.valid,
@@ -93,14 +96,9 @@ def pretrain(
             out=folder,
             keep=keep_model(folder, run.network, run.tokenizer),
             snapshot=snapshot_model(folder, run.network, run.tokenizer),
-            sample=sampler(run.network, run.tokenizer, training.sample_prompts, training.seed)
-            if training.sample_every_steps
-            else None,
+            sample=sampler(run.network, run.tokenizer, about.prompts, training),
         )
         trainer = Trainer(run.network, training, job, watch=watch, resume=resume)
-        about = About(
-            origin=f"Pre-trained on {data}", command="pretrain", prompts=training.sample_prompts
-        )
         return complete_run(trainer, run.tokenizer, about)
 
 
