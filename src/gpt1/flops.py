@@ -10,10 +10,12 @@ from __future__ import annotations
 import time
 from functools import cache
 from statistics import median
-
-import torch
+from typing import TYPE_CHECKING
 
 from gpt1.config import BackboneConfig, GPTConfig
+
+if TYPE_CHECKING:
+    import torch
 
 SMALLEST_SIDE, LARGEST_SIDE = 256, 8192
 """Rows and columns of the square matrices a machine is measured with."""
@@ -84,6 +86,8 @@ def _product_seconds(
     side: int, device: torch.device, dtype: torch.dtype, repeats: int = 1
 ) -> list[float]:
     """Time of some products, after one that sets the library up."""
+    import torch  # not above: counting operations needs none
+
     factor = torch.full((side, side), 1 / side, device=device, dtype=dtype)
     seconds = []
     for _ in range(repeats + 1):

@@ -38,6 +38,7 @@ COMMANDS = {
     "reproduce figure2": "transfer of the first blocks; zero-shot scores along pre-training",
     "reproduce paper": "tables 2 to 5 and figure 2 in one report",
     "runs verify-resume": "prove that a run can be killed and resumed without a trace",
+    "estimate": "time, memory and price of a training run, before it is started",
     "convert": "change the format of a checkpoint",
 }
 
