@@ -40,7 +40,7 @@ def run(arguments: Namespace) -> int:
     from gpt1.cli.report import print_facts
     from gpt1.scaling import estimate
 
-    arguments.model = Namespace(**asdict(shape(arguments)))
+    arguments.model = Namespace(**asdict(shape(arguments)))  # type: ignore[no-untyped-call]
     found = estimate(collect(Plan, arguments))
     if arguments.json:
         print_facts(asdict(found), as_json=True)
