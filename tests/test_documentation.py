@@ -38,6 +38,7 @@ from gpt1.cli.arguments import field_documents
 from gpt1.cli.main import COMMANDS, main
 from gpt1.cli.parsing import parse
 from gpt1.config import (
+    CleaningConfig,
     GenerationConfig,
     GPTConfig,
     HeadConfig,
@@ -53,6 +54,7 @@ from gpt1.config import (
 )
 from gpt1.scaling import Plan
 from gpt1.tasks.task import NAMES, get_task
+from gpt1.training.doctor import RULES
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "src" / "gpt1"
@@ -61,6 +63,7 @@ PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md"))]
 MARKDOWN = [*PAGES, REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "CHANGELOG.md"]
 
 TABLES: dict[str, list[tuple[type[Any], str]]] = {
+    "data.md": [(PrepareConfig, ""), (CleaningConfig, "clean.")],
     "generation.md": [(GenerationConfig, "")],
     "finetuning.md": [
         (TextConfig, ""),
@@ -400,6 +403,14 @@ def test_the_page_of_tasks_has_the_metric_and_the_papers_figures_of_each(name: s
     assert metric == f"`{get_task(name).metrics[0]}`"
     assert ours == " and ".join(f"{result.gpt1:.1f}" for result in results)
     assert before == " and ".join(f"{result.earlier:.1f}" for result in results)
+
+
+def test_the_page_of_the_doctor_lists_every_rule_in_order_with_what_to_do() -> None:
+    text = (DOCS / "doctor.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| `([\w-]+)` \| (?:warning|error) \| \S.* \| \S.* \|$", text, re.MULTILINE
+    )
+    assert rows == [rule.__name__.replace("_", "-") for rule in RULES]
 
 
 def test_the_file_map_lists_every_module_and_no_other() -> None:

@@ -17,7 +17,12 @@ from uuid import uuid4
 from gpt1.config import RUN_FILE
 from gpt1.errors import CheckpointError, ConfigError
 
-OWN_ENTRIES = ("config.json", "params_shapes.json", "tokenizer.json", "index.json", RUN_FILE)
+WORK_FOLDER = ".preparing"
+"""What is half done of token shards, in their folder."""
+OWN_ENTRIES = (
+    *("config.json", "params_shapes.json", "tokenizer.json", "index.json"),
+    *(RUN_FILE, WORK_FOLDER),
+)
 """A folder with one of these is a checkpoint, run, tokenizer or shards: it may be written to."""
 
 _TEMPORARY = ".saving-"
@@ -50,6 +55,13 @@ def check_destination(path: str | Path) -> None:
             f"the folder {path} is not empty and has none of {', '.join(OWN_ENTRIES)}, so it is "
             "not one of ours; name a new or an empty folder"
         )
+
+
+def free_bytes(path: str | Path) -> int:
+    """Room on the disk where a file or folder is or will be."""
+    path = Path(path).resolve()
+    existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    return shutil.disk_usage(existing).free
 
 
 @contextmanager
@@ -92,12 +104,24 @@ def write_text_atomic(path: str | Path, text: str) -> None:
     Raises:
         CheckpointError: If the disk is full or the file cannot be written.
     """
+    write_bytes_atomic(path, text.encode())
+
+
+def write_bytes_atomic(path: str | Path, data: bytes) -> None:
+    """Write or replace one file in one step.
+
+    Args:
+        path: The file; its folder must exist.
+        data: The whole content.
+
+    Raises:
+        CheckpointError: If the disk is full or the file cannot be written.
+    """
     path = Path(path).resolve()
     temporary = path.with_name(f"{_TEMPORARY}{uuid4().hex[:12]}")
-    with _explained(path, len(text.encode())):
+    with _explained(path, len(data)):
         try:
-            with temporary.open("w", encoding="utf-8", newline="") as file:
-                file.write(text)
+            temporary.write_bytes(data)
             _sync(temporary)
             temporary.replace(path)
             _sync(path.parent)
@@ -179,8 +203,7 @@ def _os_error_number(error: Exception) -> int | None:
 
 
 def _full_message(path: Path, size_bytes: int | None, reason: str) -> str:
-    existing = next(folder for folder in (path, *path.parents) if folder.exists())
-    free = f"{shutil.disk_usage(existing).free:,} bytes are free"
+    free = f"{free_bytes(path):,} bytes are free"
     needed = "" if size_bytes is None else f"it needs about {size_bytes:,} bytes and "
     return (
         f"cannot write {path}: {reason}; {needed}{free} on that disk. "

@@ -7,6 +7,7 @@ config is made, and report every problem at once.
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any, Literal, TypeAlias, get_args
@@ -19,10 +20,16 @@ BELOW_1 = 0.999999
 TokenizerMode: TypeAlias = Literal["original", "bert"]
 """How text is split: as GPT-1's authors did, or as transformers does."""
 
+TrackerName: TypeAlias = Literal["tensorboard", "wandb", "mlflow"]
+"""What a run can be followed with."""
+
 MODES: tuple[TokenizerMode, ...] = get_args(TokenizerMode)
 
 SAMPLERS = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 """Settings of `GenerationConfig` that turn sampling on."""
+
+OF_LANGUAGE_MODELS = ("seq_len", "sample_every_steps", "sample_prompts")
+"""Settings of `TrainingConfig` that mean nothing to a task."""
 
 RUN_FILE = "run.yaml"
 """The resolved settings of a run, in its folder."""
@@ -266,6 +273,14 @@ class TrainingConfig:
     snapshot_steps: tuple[int, ...] = ()
     """Also keep the model as it is after these updates (0: before the first), in
     snapshots/step-N. A list: [0,100,1000]."""
+    sample_every_steps: int = 0
+    """Write texts with the model every so many updates, before the first and at the end, to
+    samples.jsonl. 0: never."""
+    sample_prompts: tuple[str, ...] = ("",)
+    """What these texts begin with; an empty one: as a text begins. A list: ["", "Once"]."""
+    track: tuple[TrackerName, ...] | None = None
+    """Where to follow the run beside metrics.jsonl: a list of tensorboard, wandb and mlflow; []:
+    nowhere. Default: TensorBoard, where it is installed."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """How gradients become updates."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -280,6 +295,7 @@ class TrainingConfig:
         problems += _out_of_range(
             self, 1, inf, "max_steps", "batch_size", "micro_batch_size", "log_every_steps"
         )
+        problems += _out_of_range(self, 0, inf, "sample_every_steps")
         problems += _out_of_range(self, 2, inf, "seq_len")
         problems += _out_of_range(self, 1, inf, "eval_batches", "patience")
         problems += _out_of_range(self, 0, 2**32 - 1, "seed")
@@ -290,6 +306,15 @@ class TrainingConfig:
             )
         if self.max_steps is None and not 0 < self.epochs < inf:
             problems.append(f"epochs is {self.epochs:g} but must be more than 0")
+        problems += [
+            f"track holds {name!r} but must hold some of {', '.join(get_args(TrackerName))}"
+            for name in self.track or ()
+            if name not in get_args(TrackerName)
+        ]
+        if not self.sample_prompts or not all(isinstance(p, str) for p in self.sample_prompts):
+            problems.append(
+                f"sample_prompts is {list(self.sample_prompts)} but must hold texts, at least one"
+            )
         if self.precision not in ("fp32", "bf16"):
             problems.append(f"precision is {self.precision!r} but must be 'fp32' or 'bf16'")
         if self.parallel not in ("ddp", "fsdp"):
@@ -502,6 +527,48 @@ class TextConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CleaningConfig:
+    """What is done to documents, and which are left out, before they become tokens.
+
+    The defaults suit books: they keep whole every text that is no accident. For pages of the web
+    turn on more: min_words, language, near_duplicates.
+    """
+
+    repair: bool = True
+    """Undo mojibake, HTML entities, odd widths and curly quotes, as the paper does with ftfy."""
+    gutenberg: bool = True
+    """Cut what Project Gutenberg prints before and after a book."""
+    min_words: int = 0
+    """Fewest words of a document; 50 is usual for the web."""
+    max_symbol_share: float = 0.1
+    """Largest share of symbols (code, markup, emoji) among the characters that are not blank."""
+    max_repeated_lines: float = 0.3
+    """Largest share of the text in lines that repeat an earlier line of the document."""
+    language: str | None = None
+    """Language to keep, such as "en"; needs gpt1[data]. Default: any, since books are chosen."""
+    exact_duplicates: bool = True
+    """Leave out documents that equal an earlier one but for case and blanks."""
+    near_duplicates: float | None = None
+    """Share of five-word sequences in common with an earlier document (Jaccard) from which one is
+    left out; 0.8 is usual for the web; needs gpt1[data]. Default: they are kept."""
+    seed: int = 0
+    """Of the hashes by which near duplicates are found."""
+
+    def __post_init__(self) -> None:
+        """Refuse shares that are none and languages that are not written as codes."""
+        inf = float("inf")
+        problems = _out_of_range(self, 0, inf, "min_words")
+        problems += _out_of_range(self, 0, 2**32 - 1, "seed")
+        problems += _out_of_range(self, 0, 1, "max_symbol_share", "max_repeated_lines")
+        problems += _out_of_range(self, 0.1, 1, "near_duplicates")
+        if self.language is not None and not re.fullmatch("[a-z]{2,3}", self.language):
+            problems.append(
+                f"language is {self.language!r} but must be a code of ISO 639 such as 'en'"
+            )
+        _raise_all(problems)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrepareConfig:
     """How files of text become token shards."""
 
@@ -513,8 +580,12 @@ class PrepareConfig:
     """How text is split. Default: as stored with the tokenizer; "bert" for a new one."""
     text_column: str | None = None
     """Column that holds the text. Default: found by name or length, and said."""
+    license: str | None = None
+    """Licence of all inputs, for the index. Default: of each document, where its file says it."""
     valid_fraction: float = 0.01
     """Share of the documents held out for validation, between 0 (none) and 0.5."""
+    clean: CleaningConfig = field(default_factory=CleaningConfig)
+    """What is done to the documents, and which are left out."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit a shard."""

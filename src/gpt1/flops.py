@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from functools import cache
-from statistics import median
 from typing import TYPE_CHECKING
 
 from gpt1.config import BackboneConfig, GPTConfig
@@ -17,13 +16,14 @@ from gpt1.config import BackboneConfig, GPTConfig
 if TYPE_CHECKING:
     import torch
 
-SMALLEST_SIDE, LARGEST_SIDE = 256, 8192
+SIDES = (256, 512, 1024, 2048, 4096, 8192)
 """Rows and columns of the square matrices a machine is measured with."""
 
-ENOUGH_S = 0.01
-"""A product that takes so long is large enough to measure with."""
+REPEATS = 4
+"""Products of each size."""
 
-REPEATS = 7
+BUDGET_S = 0.5
+"""Seconds after which no further product is begun."""
 
 
 def matrix_parameters(config: BackboneConfig) -> int:
@@ -66,8 +66,9 @@ def training_flops_per_token(config: BackboneConfig, seq_len: int) -> int:
 def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     """How fast this machine multiplies matrices: measured once in a process, in under a second.
 
-    A square matrix, large enough that the machine is busy, is multiplied with itself several times;
-    the median counts. What torch is set to (its threads, TF32) counts too.
+    Square matrices of growing size are multiplied with themselves, as long as time allows. The best
+    rate counts, as others may use the machine meanwhile. What torch is set to (its threads, TF32)
+    counts too.
 
     Args:
         device: Where.
@@ -76,25 +77,24 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     Returns:
         Operations per second.
     """
-    side = SMALLEST_SIDE
-    while side < LARGEST_SIDE and _product_seconds(side, device, dtype)[0] < ENOUGH_S:
-        side *= 2
-    return 2 * side**3 / median(_product_seconds(side, device, dtype, REPEATS))
+    _product_s(SIDES[0], device, dtype)  # sets the library up
+    end, best = time.perf_counter() + BUDGET_S, 0.0
+    for side in SIDES:
+        for _ in range(REPEATS):
+            if best and time.perf_counter() > end:
+                return best
+            best = max(best, 2 * side**3 / _product_s(side, device, dtype))
+    return best
 
 
-def _product_seconds(
-    side: int, device: torch.device, dtype: torch.dtype, repeats: int = 1
-) -> list[float]:
-    """Time of some products, after one that sets the library up."""
+def _product_s(side: int, device: torch.device, dtype: torch.dtype) -> float:
     import torch  # not above: counting operations needs none
 
     factor = torch.full((side, side), 1 / side, device=device, dtype=dtype)
-    seconds = []
-    for _ in range(repeats + 1):
-        began = time.perf_counter()
-        float((factor @ factor)[0, 0])  # reading an element waits until an accelerator is done
-        seconds.append(time.perf_counter() - began)
-    return seconds[1:]
+    float(factor[0, 0])  # reading an element waits until an accelerator is done
+    began = time.perf_counter()
+    float((factor @ factor)[0, 0])
+    return time.perf_counter() - began
 
 
 def mfu(flops_per_s: float, rate: float, world_size: int = 1) -> float:

@@ -109,14 +109,6 @@ def test_a_missing_or_torn_file_is_refused(tmp_path: Path, left: int | None) -> 
         written.tokens("train")
 
 
-def test_shards_of_another_tokenizer_are_refused(tmp_path: Path) -> None:
-    written = write(tmp_path)
-    written.check_tokenizer("abcdef" * 8)
-    problem = f"{tmp_path} was made with another tokenizer (abcdefabcdef) than this one (012"
-    with pytest.raises(DataError, match=re.escape(problem)):
-        written.check_tokenizer("0123456789abcdef")
-
-
 def test_the_index_is_plain_json(tmp_path: Path) -> None:
     written = write(tmp_path)
     assert json.loads((tmp_path / INDEX).read_text(encoding="utf-8")) == written.index

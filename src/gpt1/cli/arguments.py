@@ -50,7 +50,8 @@ def add_fields(
             continue
         default = (defaults or {}).get(field.name, field.default)
         required = default is dataclasses.MISSING
-        options: dict[str, Any] = {"action": "store_true"} if hint is bool else {"type": hint}
+        is_switch = hint is bool and not default  # one that is on is turned off by: --name false
+        options: dict[str, Any] = {"action": "store_true"} if is_switch else {"type": hint}
         if not required:
             options["default"] = default
         parser.add_argument(
@@ -98,5 +99,10 @@ def add_run_arguments(parser: ArgumentParser) -> None:
         "--resume",
         action="store_true",
         help="Continue the run in --out, with the settings it was started with.",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="Train nothing: say what the run would do and need, and what is wrong with it.",
     )
     parser.add_argument("--json", action="store_true", help="Print the result as one JSON object.")

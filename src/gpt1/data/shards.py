@@ -10,17 +10,19 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt1.atomic import write_text_atomic
+from gpt1.atomic import write_bytes_atomic, write_text_atomic
 from gpt1.errors import DataError
 
 INDEX = "index.json"
 SHARD_TOKENS = 100_000_000
 """Tokens of a shard (200 MB)."""
+
+TokenIds: TypeAlias = Sequence[int] | NDArray[Any]
 
 
 class ShardWriter:
@@ -38,7 +40,7 @@ class ShardWriter:
         self.split = split
         self.shard_tokens = shard_tokens
 
-    def write(self, texts: Iterable[Sequence[int]]) -> list[dict[str, Any]]:
+    def write(self, texts: Iterable[TokenIds]) -> list[dict[str, Any]]:
         """Write all texts behind one another.
 
         Args:
@@ -51,15 +53,13 @@ class ShardWriter:
         for number, tokens in enumerate(_shards(texts, self.shard_tokens)):
             name = f"{self.split}-{number:05d}.bin"
             data = tokens.tobytes()
-            temporary = self.folder / f".{name}.tmp"
-            temporary.write_bytes(data)
-            temporary.replace(self.folder / name)
+            write_bytes_atomic(self.folder / name, data)
             digest = hashlib.sha256(data).hexdigest()
             entries.append({"file": name, "tokens": len(tokens), "sha256": digest})
         return entries
 
 
-def _shards(texts: Iterable[Sequence[int]], shard_tokens: int) -> Iterator[NDArray[np.uint16]]:
+def _shards(texts: Iterable[TokenIds], shard_tokens: int) -> Iterator[NDArray[np.uint16]]:
     """Arrays of ``shard_tokens`` ids, the last one shorter."""
     waiting: list[NDArray[np.uint16]] = []
     size = 0
@@ -115,19 +115,6 @@ class Shards:
             ) from None
         except json.JSONDecodeError as error:
             raise DataError(f"{path} is not JSON: {error}") from None
-
-    def check_tokenizer(self, fingerprint: str) -> None:
-        """Refuse a tokenizer other than the one the shards were made with.
-
-        Raises:
-            DataError: If the fingerprints differ.
-        """
-        if fingerprint != self.index["tokenizer"]:
-            raise DataError(
-                f"{self.folder} was made with another tokenizer "
-                f"({self.index['tokenizer'][:12]}) than this one ({fingerprint[:12]}); "
-                "prepare the data again"
-            )
 
     def tokens(self, split: str) -> list[NDArray[np.uint16]]:
         """The files of a split, each memory-mapped.
