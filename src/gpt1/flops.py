@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import time
 from functools import cache
-
-import torch
+from typing import TYPE_CHECKING
 
 from gpt1.config import BackboneConfig, GPTConfig
+
+if TYPE_CHECKING:
+    import torch
 
 SIDES = (256, 512, 1024, 2048, 4096, 8192)
 """Rows and columns of the square matrices a machine is measured with."""
@@ -86,6 +88,8 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def _product_s(side: int, device: torch.device, dtype: torch.dtype) -> float:
+    import torch  # not above: counting operations needs none
+
     factor = torch.full((side, side), 1 / side, device=device, dtype=dtype)
     float(factor[0, 0])  # reading an element waits until an accelerator is done
     began = time.perf_counter()

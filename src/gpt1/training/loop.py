@@ -165,7 +165,7 @@ class Trainer:
             self.model.eval()
 
     def _run(self) -> bool:
-        saved = self.state.step
+        saved = -1
         try:
             if self.state.step == 0:
                 self._snapshot()
