@@ -11,7 +11,7 @@ import torch
 from gpt1.backbone import new_backbone
 from gpt1.checkpoint import check_device
 from gpt1.config import BackboneConfig, GPTConfig, PrepareConfig, TrainingConfig
-from gpt1.data.batches import TokenWindows
+from gpt1.data.batches import TokenWindows, window_order
 from gpt1.data.prepare import prepare
 from gpt1.data.shards import INDEX, Shards
 from gpt1.tokenizer import Tokenizer
@@ -83,7 +83,8 @@ def pretrain(
     if not valid:
         watch.note(f"no validation: less than one sequence of {seq_len} tokens is held out")
     job = Job(
-        train=TokenWindows(shards.tokens("train"), seq_len),
+        train=TokenWindows(shards.tokens("train"), seq_len, training.seed),
+        order=window_order,
         valid=TokenWindows(valid, seq_len) if valid else None,
         objective=LanguageModeling(),
         out=out,
