@@ -13,6 +13,7 @@ from gpt1.checkpoint import check_device
 from gpt1.config import BackboneConfig, GPTConfig, PrepareConfig, TrainingConfig
 from gpt1.data.batches import TokenWindows, window_order
 from gpt1.data.prepare import prepare
+from gpt1.data.remote import is_url
 from gpt1.data.shards import INDEX, Shards
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.finetune import sequence_length
@@ -42,8 +43,8 @@ def pretrain(
     """Train a language model from scratch.
 
     Args:
-        data: A folder of token shards, or texts (see `TextSource`): these become shards in
-            ``out/data``.
+        data: A folder of token shards or its URL (see `Shards`), or texts (see `TextSource`):
+            these become shards in ``out/data``.
         out: Folder of the run; the finished model can be loaded from it.
         training: Length, steps, optimizer.
         model: Shape of a GPT or an LSTM; ``vocab_size`` is taken from the tokenizer.
@@ -70,7 +71,7 @@ def pretrain(
     out = check_folder(out, settings, resume=resume)
     watch = watch or LogWatcher()
     write_settings(out, settings)
-    shards = _shards(Path(data), out / "data", reuse=resume)
+    shards = _shards(data, out / "data", reuse=resume)
     if shards is None:
         shards = prepare([data], out / "data", preparation, advance=watch.advance)
     tokenizer = Tokenizer.load(shards.folder)
@@ -103,7 +104,9 @@ def _shape(model: BackboneConfig) -> dict[str, Any]:
     return {"model_type": "lstm", "lstm": shape}
 
 
-def _shards(data: Path, prepared: Path, *, reuse: bool) -> Shards | None:
+def _shards(data: str | Path, prepared: Path, *, reuse: bool) -> Shards | None:
     """The shards at ``data``, or those a run that is resumed has made; None: make them."""
-    folders = (data, prepared) if reuse else (data,)
+    if is_url(data):
+        return Shards(data)
+    folders = (Path(data), prepared) if reuse else (Path(data),)
     return next((Shards(folder) for folder in folders if (folder / INDEX).is_file()), None)
