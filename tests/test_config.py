@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gpt1.config import (
+    CleaningConfig,
     GenerationConfig,
     GPTConfig,
     LSTMConfig,
@@ -21,6 +22,7 @@ from gpt1.config import (
 from gpt1.errors import ConfigError
 
 CONFIGS = [
+    CleaningConfig,
     GPTConfig,
     LSTMConfig,
     OptimizerConfig,
@@ -91,6 +93,16 @@ BAD_VALUES: list[tuple[type, dict[str, Any], str]] = [
     (TextConfig, {"data": "x", "max_texts": 0}, "max_texts is 0 but must be at least 1"),
     (PrepareConfig, {"valid_fraction": -0.1}, "valid_fraction is -0.1 but must be between 0 and"),
     (PrepareConfig, {"vocab_size": 70_000}, "vocab_size is 70000 but must be between 2 and 65536"),
+    (CleaningConfig, {"min_words": -1}, "min_words is -1 but must be at least 0"),
+    (CleaningConfig, {"seed": -1}, "seed is -1 but must be between 0 and 4.29497e+09"),
+    (CleaningConfig, {"max_symbol_share": 2}, "max_symbol_share is 2 but must be between 0 and 1"),
+    (CleaningConfig, {"max_repeated_lines": -1}, "max_repeated_lines is -1 but must be between 0"),
+    (CleaningConfig, {"near_duplicates": 0}, "near_duplicates is 0 but must be between 0.1 and 1"),
+    (
+        CleaningConfig,
+        {"language": "English"},
+        "language is 'English' but must be a code of ISO 639",
+    ),
     (TaskConfig, {"class_weights": "even"}, "class_weights is 'even' but must be 'balanced', a"),
     (TaskConfig, {"class_weights": {"a": -1}}, "class_weights of 'a' is -1 but must be a number"),
 ]

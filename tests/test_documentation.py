@@ -38,6 +38,7 @@ from gpt1.cli.arguments import field_documents
 from gpt1.cli.main import COMMANDS, main
 from gpt1.cli.parsing import parse
 from gpt1.config import (
+    CleaningConfig,
     GenerationConfig,
     GPTConfig,
     HeadConfig,
@@ -59,6 +60,7 @@ PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md"))]
 MARKDOWN = [*PAGES, REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "CHANGELOG.md"]
 
 TABLES: dict[str, list[tuple[type[Any], str]]] = {
+    "data.md": [(PrepareConfig, ""), (CleaningConfig, "clean.")],
     "generation.md": [(GenerationConfig, "")],
     "finetuning.md": [
         (TextConfig, ""),

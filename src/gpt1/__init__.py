@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from gpt1.config import (
+        CleaningConfig,
         GenerationConfig,
         GPTConfig,
         LSTMConfig,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Classifier": "estimators",
+    "CleaningConfig": "config",
     "Features": "estimators",
     "GPT": "model",
     "GPTConfig": "config",
@@ -77,6 +79,7 @@ _HOMES = {
 
 __all__ = [  # noqa: RUF022 (plain order, capitals first)
     "Classifier",
+    "CleaningConfig",
     "Features",
     "GPT",
     "GPTConfig",

@@ -16,7 +16,12 @@ from uuid import uuid4
 from gpt1.config import RUN_FILE
 from gpt1.errors import CheckpointError, ConfigError
 
-OWN_ENTRIES = ("config.json", "params_shapes.json", "tokenizer.json", "index.json", RUN_FILE)
+WORK_FOLDER = ".preparing"
+"""What is half done of token shards, in their folder."""
+OWN_ENTRIES = (
+    *("config.json", "params_shapes.json", "tokenizer.json", "index.json"),
+    *(RUN_FILE, WORK_FOLDER),
+)
 """A folder with one of these is a checkpoint, run, tokenizer or shards: it may be written to."""
 
 _TEMPORARY = ".saving-"
@@ -91,12 +96,24 @@ def write_text_atomic(path: str | Path, text: str) -> None:
     Raises:
         CheckpointError: If the disk is full or the file cannot be written.
     """
+    write_bytes_atomic(path, text.encode())
+
+
+def write_bytes_atomic(path: str | Path, data: bytes) -> None:
+    """Write or replace one file in one step.
+
+    Args:
+        path: The file; its folder must exist.
+        data: The whole content.
+
+    Raises:
+        CheckpointError: If the disk is full or the file cannot be written.
+    """
     path = Path(path).resolve()
     temporary = path.with_name(f"{_TEMPORARY}{uuid4().hex[:12]}")
-    with _explained(path, len(text.encode())):
+    with _explained(path, len(data)):
         try:
-            with temporary.open("w", encoding="utf-8", newline="") as file:
-                file.write(text)
+            temporary.write_bytes(data)
             _sync(temporary)
             temporary.replace(path)
             _sync(path.parent)

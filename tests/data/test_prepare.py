@@ -40,6 +40,11 @@ def words(text: str) -> list[str]:
     return text.split()
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files of a folder."""
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
 def config(valid_fraction: float, vocab_size: int = 120) -> PrepareConfig:
     return PrepareConfig(vocab_size=vocab_size, valid_fraction=valid_fraction)
 
@@ -62,7 +67,7 @@ def test_documents_are_held_out_evenly_and_stay_whole(
 
 
 def test_the_last_part_of_each_document_is_held_out_where_there_are_few(tmp_path: Path) -> None:
-    texts = [document(1, 40), document(2, 60).replace(" ", "\n")]
+    texts = [document(1, 40), document(2, 60).replace(" ran ", " ran\n")]
     shards = prepare([source(tmp_path, texts)], tmp_path / "out", config(0.1))
     train, valid = (words(decoded(shards, split)) for split in ("train", "valid"))
     first, second = (words(text) for text in texts)
@@ -92,7 +97,8 @@ def test_several_inputs_are_read_one_after_the_other(tmp_path: Path) -> None:
     inputs = [tmp_path / "b.txt", tmp_path / "a.txt"]
     shards = prepare(inputs, tmp_path / "out", config(0.0, vocab_size=40))
     assert words(decoded(shards, "train")) == words("on the mat the cat sat")
-    assert shards.index["sources"] == [str(path) for path in inputs]
+    assert shards.index["inputs"] == [str(path) for path in inputs]
+    assert [entry["path"] for entry in shards.index["sources"]] == shards.index["inputs"]
     assert (shards.index["documents"], shards.index["characters"]) == (2, 21)
 
 
@@ -125,29 +131,29 @@ def test_equal_texts_give_equal_files(tmp_path: Path) -> None:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
 
-def test_preparing_anew_is_not_complete_until_it_is_done(tmp_path: Path) -> None:
+def test_what_was_there_stays_until_the_new_is_complete(tmp_path: Path) -> None:
     path = source(tmp_path, [document(number) for number in range(12)])
-    prepare([path], tmp_path / "out", config(0.25))
+    before = prepare([path], tmp_path / "out", config(0.25))
+    files = {file.name: file.read_bytes() for file in before.folder.iterdir()}
 
     def interrupt(doing: str, done: int, total: int) -> None:
-        if doing == "valid":
+        if doing == "tokenising":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         prepare([path], tmp_path / "out", config(0.5), advance=interrupt)
-    with pytest.raises(DataError, match="no complete folder of shards"):
-        Shards(tmp_path / "out")
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in files} == files
+    prepare([path], tmp_path / "out", config(0.5))
+    prepare([path], tmp_path / "other", config(0.5))
+    assert contents(tmp_path / "out") == contents(tmp_path / "other")
 
 
-def test_progress_counts_the_documents_of_each_pass(tmp_path: Path) -> None:
+def test_progress_counts_the_documents_of_each_stage(tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     path = source(tmp_path, [document(number) for number in range(4)])
     prepare([path], tmp_path / "out", config(0.25), advance=lambda *args: told.append(args))
-    assert told == [
-        (doing, done, 0 if doing == "counting" else 4)
-        for doing in ("counting", "training", "train", "valid")
-        for done in (1, 2, 3, 4)
-    ]
+    training = [("training", done, 4) for done in (1, 2, 3, 4)]
+    assert told == [("cleaning", 4, 0), *training, ("tokenising", 4, 4)]
 
 
 def test_inputs_without_text_are_refused_and_nothing_is_written(tmp_path: Path) -> None:

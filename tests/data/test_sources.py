@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
-from gpt1.data.sources import BadRow, TextSource, file_kind, good_rows, open_text, read_rows
+from gpt1.data.files import file_kind, open_text
+from gpt1.data.rows import BadRow, good_rows, read_rows
+from gpt1.data.sources import TextSource
 from gpt1.errors import DataError
 
 TEXTS = ["one, two", 'she said "no"', "two\nlines", "café “x”"]
@@ -23,6 +26,7 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
     ".gz": gzip.compress,
     ".xz": lzma.compress,
+    ".zst": zstandard.ZstdCompressor().compress,
 }
 
 
@@ -227,7 +231,7 @@ def test_the_first_byte_that_is_not_utf8_is_named(
     assert failure(path).startswith(f"{path} is not UTF-8: byte {offset}: ")
 
 
-@pytest.mark.parametrize("suffix", [".gz", ".xz"])
+@pytest.mark.parametrize("suffix", [".gz", ".xz", ".zst"])
 def test_damaged_compressed_files_cannot_be_unpacked(tmp_path: Path, suffix: str) -> None:
     whole = PACKERS[suffix](str(list(range(5_000))).encode())
     middle = len(whole) // 2
@@ -246,12 +250,13 @@ def test_damaged_compressed_files_cannot_be_unpacked(tmp_path: Path, suffix: str
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("a.pdf", ".pdf"), ("a", ""), ("a.zip.gz", ".zip"), ("a.csv.zst", ".zst")]
+    ("name", "kind"), [("a.pdf", ".pdf"), ("a", ""), ("a.zip.gz", ".zip"), ("a.csv.bz2", ".bz2")]
 )
 def test_an_unknown_kind_of_file_is_refused(tmp_path: Path, name: str, kind: str) -> None:
     path = write(tmp_path / name, "hello")
-    problem = f"is of an unknown kind {kind!r}; readable are .csv, .tsv, .jsonl, .ndjson, .txt, "
-    with pytest.raises(DataError, match=re.escape(problem) + "each also as .gz or .xz"):
+    problem = f"is of an unknown kind {kind!r}; readable are .csv, .tsv, .jsonl, .ndjson, .parquet,"
+    rest = re.escape(" .txt, .epub, also as .gz, .xz or .zst")
+    with pytest.raises(DataError, match=re.escape(problem) + rest):
         TextSource(path)
 
 

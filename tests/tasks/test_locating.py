@@ -73,7 +73,7 @@ def test_a_split_that_is_missing_is_an_error_that_says_what_was_looked_for(tmp_p
     make(tmp_path, "CoLA/train.tsv")
     problem = (
         f"no dev data of cola in {tmp_path} or {tmp_path / 'CoLA'}; looked for dev, valid, "
-        "validation or val as .csv, .tsv, .jsonl, .ndjson or .parquet (also .gz or .xz), or "
+        "validation or val as .csv, .tsv, .jsonl, .ndjson or .parquet (also .gz, .xz or .zst), or "
         "*_domain_dev.tsv"
     )
     with pytest.raises(DataError, match=re.escape(problem)):

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gpt1.data.sources import BadRow
+from gpt1.data.rows import BadRow
 from gpt1.errors import MissingExtraError
 from gpt1.tasks.example import text
 from gpt1.tasks.tables import table_rows
@@ -119,6 +119,6 @@ def test_without_pyarrow_the_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    problem = r'reading a\.parquet needs pyarrow: pip install "gpt1\[hub\]"'
+    problem = r'reading a\.parquet needs pyarrow: pip install "gpt1\[data\]"'
     with pytest.raises(MissingExtraError, match=problem):
         list(table_rows(PLAIN, tmp_path / "a.parquet"))

@@ -50,7 +50,8 @@ def add_fields(
             continue
         default = (defaults or {}).get(field.name, field.default)
         required = default is dataclasses.MISSING
-        options: dict[str, Any] = {"action": "store_true"} if hint is bool else {"type": hint}
+        is_switch = hint is bool and not default  # one that is on is turned off by: --name false
+        options: dict[str, Any] = {"action": "store_true"} if is_switch else {"type": hint}
         if not required:
             options["default"] = default
         parser.add_argument(

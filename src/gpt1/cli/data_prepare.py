@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from jsonargparse import ArgumentParser, Namespace
 
 from gpt1.cli.arguments import add_fields, collect
@@ -9,13 +11,25 @@ from gpt1.config import PrepareConfig
 
 EXAMPLES = """\
 gpt1 data prepare books/ --out shards --vocab-size 8192
-gpt1 data prepare a.jsonl.xz b.txt --out shards --tokenizer openai-community/openai-gpt"""
+gpt1 data prepare a.jsonl.xz b.epub --out shards --tokenizer openai-community/openai-gpt
+gpt1 data prepare s3://bucket/crawl --out shards --clean.min-words 50 --clean.language en
+gpt1 data prepare hub:owner/name --out shards --workers 16 --clean.near-duplicates 0.8"""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Inputs, output, how."""
-    parser.add_argument("inputs", nargs="+", help="Files or folders of text.")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        help="Files, folders or URLs (s3://bucket/folder) of text, or hub:owner/name.",
+    )
     parser.add_argument("--out", required=True, help="Folder of the shards; made if need be.")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="Processes; the result is the same for any number. Default: one for each core.",
+    )
     parser.add_argument("--json", action="store_true", help="Print the counts as JSON.")
     add_fields(parser, PrepareConfig)
 
@@ -29,13 +43,27 @@ def run(arguments: Namespace) -> int:
     progress = CountProgress()
     config = collect(PrepareConfig, arguments)
     try:
-        shards = prepare(arguments.inputs, arguments.out, config, advance=progress.advance)
+        shards = prepare(
+            arguments.inputs,
+            arguments.out,
+            config,
+            workers=arguments.workers,
+            advance=progress.advance,
+        )
     finally:
         progress.stop()
-    counts = {
-        f"{split}_tokens": sum(entry["tokens"] for entry in entries)
-        for split, entries in shards.index["splits"].items()
+    index = shards.index
+    dropped = ", ".join(f"{count:,} {reason}" for reason, count in index["dropped"].items())
+    unread = [source["path"] for source in index["sources"] if source["problem"]]
+    facts = {
+        "documents": index["documents"],
+        "dropped": index["dropped"] if arguments.json else dropped or "none",
+        "unread_files": unread if arguments.json else len(unread),
+        "characters": index["characters"],
     }
-    facts = {key: shards.index[key] for key in ("documents", "characters")} | counts
+    facts |= {
+        f"{split}_tokens": sum(entry["tokens"] for entry in entries)
+        for split, entries in index["splits"].items()
+    }
     print_facts({"out": arguments.out, **facts}, as_json=arguments.json)
     return 0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser, Namespace
 
 from gpt1.cli.loading import add_model_arguments, load_model
-from gpt1.data.sources import utf8_lines
+from gpt1.data.files import utf8_lines
 from gpt1.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

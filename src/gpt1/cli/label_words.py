@@ -70,7 +70,8 @@ def parse_labels(text: str) -> dict[str, str]:
 
 def _read(args: Namespace, labels: dict[str, str]) -> tuple[list[str], list[str] | None]:
     """Texts and, where a column has them, their classes."""
-    from gpt1.data.sources import choose_column, good_rows
+    from gpt1.data.columns import choose_column
+    from gpt1.data.rows import good_rows
 
     file = Path(args.data)
     rows = [row for _, row in good_rows(file)]

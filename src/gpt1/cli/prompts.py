@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gpt1.data.sources import OPENERS
+from gpt1.data.files import OPENERS
 from gpt1.errors import DataError
 
 JSON_SUFFIXES = (".jsonl", ".ndjson")

@@ -24,7 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Print the text of each list of ids on a line."""
-    from gpt1.data.sources import utf8_lines
+    from gpt1.data.files import utf8_lines
 
     tokenizer = load_tokenizer(arguments)
     lines = utf8_lines(sys.stdin.buffer, "standard input")

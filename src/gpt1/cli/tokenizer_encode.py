@@ -31,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Print the ids of each text on a line."""
-    from gpt1.data.sources import utf8_lines
+    from gpt1.data.files import utf8_lines
 
     tokenizer = load_tokenizer(arguments)
     lines = utf8_lines(sys.stdin.buffer, "standard input")

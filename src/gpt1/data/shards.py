@@ -11,12 +11,12 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt1.atomic import write_text_atomic
+from gpt1.atomic import write_bytes_atomic, write_text_atomic
 from gpt1.data.remote import default_cache, fetch, file_sha256, is_url, read_text
 from gpt1.errors import DataError
 from gpt1.tokenizer import Tokenizer
@@ -26,6 +26,8 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 """What `Tokenizer.load` reads of a folder of shards."""
 SHARD_TOKENS = 100_000_000
 """Tokens of a shard (200 MB)."""
+
+TokenIds: TypeAlias = Sequence[int] | NDArray[Any]
 
 
 class ShardWriter:
@@ -43,7 +45,7 @@ class ShardWriter:
         self.split = split
         self.shard_tokens = shard_tokens
 
-    def write(self, texts: Iterable[Sequence[int]]) -> list[dict[str, Any]]:
+    def write(self, texts: Iterable[TokenIds]) -> list[dict[str, Any]]:
         """Write all texts behind one another.
 
         Args:
@@ -56,15 +58,13 @@ class ShardWriter:
         for number, tokens in enumerate(_shards(texts, self.shard_tokens)):
             name = f"{self.split}-{number:05d}.bin"
             data = tokens.tobytes()
-            temporary = self.folder / f".{name}.tmp"
-            temporary.write_bytes(data)
-            temporary.replace(self.folder / name)
+            write_bytes_atomic(self.folder / name, data)
             digest = hashlib.sha256(data).hexdigest()
             entries.append({"file": name, "tokens": len(tokens), "sha256": digest})
         return entries
 
 
-def _shards(texts: Iterable[Sequence[int]], shard_tokens: int) -> Iterator[NDArray[np.uint16]]:
+def _shards(texts: Iterable[TokenIds], shard_tokens: int) -> Iterator[NDArray[np.uint16]]:
     """Arrays of ``shard_tokens`` ids, the last one shorter."""
     waiting: list[NDArray[np.uint16]] = []
     size = 0

@@ -1,77 +1,60 @@
-"""Texts from files: csv, tsv, jsonl, txt, each also as .gz or .xz, or a folder of them.
+"""Texts from files, folders, URLs and data sets of the hub.
 
-Nothing is read before it is asked for, and never more than a row (or one .txt file) at a time.
+Nothing is read before it is asked for, and never more than a row, a few rows of a parquet file or
+one book at a time.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import json
 import logging
-import lzma
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TextIO
+from typing import Any, TypeAlias
 
+from gpt1.data.columns import Column, choose_column, license_of
+from gpt1.data.documents import BAD_ROW, EMPTY, Document, Dropped
+from gpt1.data.epub import read_epub
+from gpt1.data.files import PACKED, file_kind, is_remote, open_text, place_of
+from gpt1.data.hub import PREFIX, HubData, hub_data, hub_rows
+from gpt1.data.rows import TABLES, BadRow, read_rows
 from gpt1.errors import DataError
 
 log = logging.getLogger(__name__)
 
-COLUMN_NAMES = ("text", "joke", "sentence", "content", "story", "body")
-"""Names a text column usually has, best first."""
+KINDS = (*TABLES, ".txt", ".epub")
+"""Kinds of files that hold texts."""
 
-OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
-
-
-class Column(NamedTuple):
-    """The column texts are read from.
-
-    Attributes:
-        name: Its name.
-        reason: Why this one: for people.
-    """
-
-    name: str
-    reason: str
-
-
-class BadRow(NamedTuple):
-    """What stands in the place of a row that cannot be read.
-
-    Attributes:
-        reason: Why: for people.
-    """
-
-    reason: str
+Source: TypeAlias = Path | HubData
+"""A file, here or behind a URL, or a data set on the hub."""
 
 
 class TextSource:
-    """The texts of a file or folder; can be iterated over again and again.
+    """The texts of a file, a folder or a data set; can be iterated over again and again.
 
     Args:
-        path: A .csv, .tsv, .jsonl (or .ndjson) or .txt file, also compressed as .gz or .xz, or a
-            folder of such files, read in the order of their names. A .txt file is one text.
-        text_column: Column (csv, tsv) or key (jsonl) of the text; found by name or length
-            otherwise.
+        path: A .csv, .tsv, .jsonl (or .ndjson), .parquet, .epub or .txt file, those of text also
+            packed as .gz, .xz or .zst; or a folder of such files and of more folders, read in the
+            order of their names; either also as a URL that fsspec knows, such as
+            "s3://bucket/books"; or a data set on the hub, "hub:owner/name" or
+            "hub:owner/name/subset", of which the split "train" is read. A .txt or .epub file is one
+            text.
+        text_column: Column (csv, tsv, parquet, hub) or key (jsonl) of the text; found by name or
+            length otherwise.
 
     Attributes:
+        files: What is read, in order.
         dropped: Rows without text in the last complete pass.
 
     Raises:
         DataError: If there is nothing to read at ``path`` or a file is of an unknown kind.
+        MissingExtraError: If it is a URL and its library is not installed.
     """
 
     def __init__(self, path: str | Path, text_column: str | None = None) -> None:
-        self.path = Path(path)
-        self.files = _files(self.path)
-        self.text_column = text_column
+        self.files = find_sources(path)
         self.dropped = 0
-        self._columns: dict[tuple[str, ...], Column] = {}
+        self._reader = Reader(text_column, _say_column)
 
     def __iter__(self) -> Iterator[str]:
         return (text for _, text in self.named())
@@ -82,180 +65,124 @@ class TextSource:
         Yields:
             ``("jokes.csv:12", text)``: the file and the line on which the row ends; of a .txt file
             its name alone.
+
+        Raises:
+            DataError: If a file or a row cannot be read.
         """
         self.dropped = 0
         for file in self.files:
-            for name, text in self._texts(file):
-                if text.strip():
-                    yield name, text
-                else:
+            for document in self._reader.read(file):
+                if isinstance(document, Document):
+                    yield document.name, document.text
+                elif document.reason == EMPTY:
                     self.dropped += 1
+                else:
+                    line = document.name.rpartition(":")[2]
+                    raise DataError(f"{file}, line {line}: {document.detail}")
 
-    def _texts(self, file: Path) -> Iterator[tuple[str, str]]:
-        if file_kind(file) == ".txt":
+
+class Reader:
+    """Reads files to documents.
+
+    Args:
+        text_column: As of a `TextSource`.
+        tell: Told of each file of a new kind of table which column is taken.
+    """
+
+    def __init__(
+        self, text_column: str | None, tell: Callable[[Source, Column], None] | None = None
+    ) -> None:
+        self.text_column = text_column
+        self.tell = tell
+        self._columns: dict[tuple[str, ...], Column] = {}
+
+    def read(self, file: Source) -> Iterator[Document | Dropped]:
+        """The documents of a file; a row without text or one that cannot be read is `Dropped`.
+
+        Raises:
+            DataError: If the file cannot be read, or not to its end.
+            MissingExtraError: If the library for its kind is not installed.
+        """
+        try:
+            for document in self._documents(file):
+                is_blank = isinstance(document, Document) and not document.text.strip()
+                yield Dropped(document.name, EMPTY) if is_blank else document
+        except OSError as error:
+            raise DataError(f"{file} cannot be read: {error}") from error
+
+    def _documents(self, file: Source) -> Iterator[Document | Dropped]:
+        kind = "" if isinstance(file, HubData) else file_kind(file)
+        if isinstance(file, HubData):
+            yield from self._rows(file, hub_rows(file))
+        elif kind == ".txt":
             with open_text(file) as stream:
-                yield file.name, stream.read()
-            return
-        rows = good_rows(file)
-        first = list(islice(rows, 100))
-        if not first:
-            return
-        column = self._column(file, [row for _, row in first])
-        for line, row in chain(first, rows):
-            yield f"{file.name}:{line}", _text(file, line, row, column.name)
+                yield Document(file.name, stream.read())
+        elif kind == ".epub":
+            yield Document(file.name, *read_epub(file))
+        else:
+            yield from self._rows(file, read_rows(file))
 
-    def _column(self, file: Path, rows: list[dict[str, Any]]) -> Column:
+    def _rows(
+        self, file: Source, rows: Iterator[tuple[int, dict[str, Any]]] | Iterator[tuple[int, Any]]
+    ) -> Iterator[Document | Dropped]:
+        first = list(islice(rows, 100))
+        good = [row for _, row in first if not isinstance(row, BadRow)]
+        column = self._column(file, good).name if good else ""
+        for line, row in chain(first, rows):
+            name = f"{file.name}:{line}"
+            if isinstance(row, BadRow):
+                yield Dropped(name, BAD_ROW, row.reason)
+            else:
+                yield _document(name, row, column)
+
+    def _column(self, file: Source, rows: list[dict[str, Any]]) -> Column:
         keys = tuple(rows[0])
         if keys not in self._columns:
-            self._columns[keys] = column = choose_column(rows, self.text_column, file)
-            log.info("%s: texts from column %r (%s)", file.name, column.name, column.reason)
+            self._columns[keys] = choose_column(rows, self.text_column, file)
+            if self.tell:
+                self.tell(file, self._columns[keys])
         return self._columns[keys]
 
 
-def choose_column(rows: list[dict[str, Any]], wanted: str | None, file: Path) -> Column:
-    """The column that holds the text.
-
-    Args:
-        rows: The first rows of the file.
-        wanted: Its name, where the user gave one.
-        file: Where the rows are from.
-
-    Returns:
-        The wanted column; else one with a usual name; else the one with the longest strings.
-
-    Raises:
-        DataError: If the wanted column is not there, or no column holds strings.
-    """
-    names = list(rows[0])
-    if wanted is not None:
-        if wanted not in names:
-            raise DataError(f"{file} has no column {wanted!r}; its columns are {names}")
-        return Column(wanted, "as asked for")
-    by_lower = {name.lower(): name for name in reversed(names)}
-    for usual in COLUMN_NAMES:
-        if usual in by_lower:
-            return Column(by_lower[usual], "by its name")
-    lengths = {
-        name: sum(len(row[name]) for row in rows if isinstance(row.get(name), str))
-        for name in names
-    }
-    longest = max(lengths, key=lengths.__getitem__, default="")
-    if not lengths.get(longest):
-        raise DataError(f"{file} has no column of text; its columns are {names}")
-    return Column(longest, "it has the longest strings; name another with --text-column")
+def _say_column(file: Source, column: Column) -> None:
+    log.info("%s: texts from column %r (%s)", file.name, column.name, column.reason)
 
 
-def _text(file: Path, line: int, row: dict[str, Any], column: str) -> str:
+def _document(name: str, row: dict[str, Any], column: str) -> Document | Dropped:
     value = row.get(column)
     if value is None:
-        return ""
+        return Dropped(name, EMPTY)
     if not isinstance(value, str):
-        raise DataError(
-            f"{file}, line {line}: {column!r} is {type(value).__name__} {value!r:.40}, not a string"
-        )
-    return value
+        wrong = f"{column!r} is {type(value).__name__} {value!r:.40}, not a string"
+        return Dropped(name, BAD_ROW, wrong)
+    return Document(name, value, license_of(row))
 
 
-def read_rows(file: Path, kind: str | None = None) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
-    """Rows of a table by column, each with the number of its line.
+def find_sources(path: str | Path) -> list[Source]:
+    """What is to be read, in order; all problems with the path are told here.
 
     Args:
-        file: Of one of the `TABLES`, also compressed as .gz or .xz.
-        kind: Which one; default: as its name says.
-
-    Yields:
-        Number of the line, from 1, and the row, or why it cannot be read.
+        path: As of a `TextSource`.
 
     Raises:
-        DataError: If the file is of an unknown kind, not UTF-8, or cannot be unpacked.
+        DataError: As of a `TextSource`.
+        MissingExtraError: As of a `TextSource`.
     """
-    kind = kind or file_kind(file)
-    if kind not in _ROWS:
-        raise DataError(f"{file} is no table of a known kind; these are {', '.join(TABLES)}")
-    return _ROWS[kind](file)
-
-
-def good_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of `read_rows`, where none may be bad.
-
-    Raises:
-        DataError: Also at a row that cannot be read, or if there is no such file.
-    """
-    if not file.is_file():
-        raise DataError(f"there is no file {file}; check the path")
-    for line, row in read_rows(file):
-        if isinstance(row, BadRow):
-            raise DataError(f"{file}, line {line}: {row.reason}")
-        yield line, row
-
-
-def _csv_rows(file: Path, delimiter: str) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
-    csv.field_size_limit(2**31 - 1)
-    with open_text(file) as stream:
-        reader = csv.reader(stream, delimiter=delimiter, strict=True)
-        header: list[str] | None = None
-        fields: list[str] | None = []
-        while fields is not None:
-            begins = reader.line_num + 1
-            try:
-                fields = next(reader, None)
-            except csv.Error as error:
-                if header is None:
-                    raise DataError(f"{file}, line {begins}: {error}") from None
-                yield begins, BadRow(str(error))  # the next row begins on the next line
-                continue
-            if header is None:
-                header = fields
-            elif fields:
-                yield reader.line_num, _csv_row(header, fields, delimiter)
-
-
-def _csv_row(header: list[str], fields: list[str], delimiter: str) -> dict[str, Any] | BadRow:
-    if len(fields) > len(header):
-        return BadRow(
-            f"{len(fields)} fields where the header has {len(header)}; put quotes round texts "
-            f"that hold {delimiter!r}"
-        )
-    return dict(zip(header, fields, strict=False))
-
-
-def _jsonl_rows(file: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
-    with open_text(file) as stream:
-        for number, line in enumerate(stream, start=1):
-            if line.strip():
-                yield number, _json_row(line)
-
-
-def _json_row(line: str) -> dict[str, Any] | BadRow:
+    if str(path).startswith(PREFIX):
+        return [hub_data(str(path))]
+    place = place_of(path)
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        return BadRow(f"not JSON: {error.msg}")
-    return row if isinstance(row, dict) else BadRow(f"a {type(row).__name__}, not an object")
-
-
-_ROWS: dict[str, Callable[[Path], Iterator[tuple[int, dict[str, Any] | BadRow]]]] = {
-    ".csv": lambda file: _csv_rows(file, ","),
-    ".tsv": lambda file: _csv_rows(file, "\t"),
-    ".jsonl": _jsonl_rows,
-    ".ndjson": _jsonl_rows,
-}
-TABLES = tuple(_ROWS)
-KINDS = (*TABLES, ".txt")
-
-
-def file_kind(file: Path) -> str:
-    """The kind of a file by its name, such as ".csv", whether it is compressed or not."""
-    suffixes = [suffix.lower() for suffix in file.suffixes]
-    if suffixes and suffixes[-1] in OPENERS:
-        suffixes.pop()
-    return suffixes[-1] if suffixes else ""
+        return [*_files(place)]
+    except (OSError, ImportError) as error:
+        if not is_remote(place):
+            raise
+        raise DataError(f"{path} cannot be read: {error}") from error
 
 
 def _files(path: Path) -> list[Path]:
-    """The files to read, in order; all problems with the path are told here."""
     if path.is_dir():
-        found = sorted(f for f in path.iterdir() if f.is_file() and file_kind(f) in KINDS)
+        found = sorted(f for f in path.rglob("*") if file_kind(f) in KINDS and f.is_file())
+        found = [f for f in found if not _is_hidden(f, path)]
         if not found:
             raise DataError(f"no readable file in the folder {path}; readable: {', '.join(KINDS)}")
         return found
@@ -264,62 +191,10 @@ def _files(path: Path) -> list[Path]:
     if file_kind(path) not in KINDS:
         raise DataError(
             f"{path} is of an unknown kind {file_kind(path)!r}; readable are {', '.join(KINDS)}, "
-            "each also as .gz or .xz"
+            f"{PACKED}"
         )
     return [path]
 
 
-def utf8_lines(stream: BinaryIO, name: str) -> Iterator[str]:
-    """The lines of a stream of UTF-8, as they come.
-
-    Args:
-        stream: Bytes.
-        name: Of the stream, for messages.
-
-    Raises:
-        DataError: If it is not UTF-8, with the offset of the first wrong byte.
-    """
-    offset = 0
-    for line in stream:
-        try:
-            yield line.decode()
-        except UnicodeDecodeError as error:
-            wrong = offset + error.start
-            raise DataError(f"{name} is not UTF-8: byte {wrong}: {error.reason}") from None
-        offset += len(line)
-
-
-@contextmanager
-def open_text(file: Path, newline: str = "") -> Iterator[TextIO]:
-    """The file as UTF-8 text, unpacked on the way; a byte-order mark is skipped.
-
-    Args:
-        file: Also .gz or .xz.
-        newline: What ends a line, as in `open`; default: any usual end, kept as it is.
-
-    Raises:
-        DataError: If it is not UTF-8 (with the offset of the first wrong byte) or cannot be
-            unpacked.
-    """
-    opener = OPENERS.get(file.suffix.lower(), open)
-    with opener(file, "rb") as raw, io.TextIOWrapper(raw, "utf-8-sig", newline=newline) as stream:
-        try:
-            yield stream
-        except UnicodeDecodeError as error:
-            offset = _bad_byte(file, opener)
-            raise DataError(f"{file} is not UTF-8: byte {offset}: {error.reason}") from None
-        except (EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error) as error:
-            raise DataError(f"{file} cannot be unpacked: {error}") from None
-
-
-def _bad_byte(file: Path, opener: Callable[..., Any]) -> int:
-    """Offset of the first byte that is not UTF-8."""
-    offset = 0
-    with opener(file, "rb") as raw:
-        for line in raw:
-            try:
-                line.decode()
-            except UnicodeDecodeError as error:
-                return offset + error.start
-            offset += len(line)
-    return offset
+def _is_hidden(file: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in file.parts[len(folder.parts) :])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from gpt1.data.sources import KINDS, OPENERS, good_rows
+from gpt1.data.files import OPENERS
+from gpt1.data.rows import TABLES, good_rows
 from gpt1.errors import ConfigError, DataError
 from gpt1.evaluation.zero_shot_rules import RULES, Row
 
@@ -66,7 +67,7 @@ def _files(path: Path, split: str | None) -> TaskFiles:
 
 def _table(folder: Path, name: str) -> Path | None:
     """The table of this name, whatever its ending."""
-    endings = [kind + packed for kind in KINDS if kind != ".txt" for packed in ("", *OPENERS)]
+    endings = [kind + packed for kind in TABLES for packed in ("", *OPENERS)]
     return next((file for end in endings if (file := folder / (name + end)).is_file()), None)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from gpt1.data.sources import COLUMN_NAMES
+from gpt1.data.columns import COLUMN_NAMES
 from gpt1.errors import DataError
 from gpt1.tasks.task import Row
 

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
-from gpt1.data.sources import OPENERS
+from gpt1.data.files import OPENERS
 from gpt1.errors import DataError
 from gpt1.tasks.tables import KINDS
 from gpt1.tasks.task import Task
@@ -56,7 +56,7 @@ def locate(task: Task, data: Path, split: str) -> Located:
                 return Located(files, pattern in official)
     raise DataError(
         f"no {split} data of {task.name} in {_any_of(map(str, folders))}; looked for "
-        f"{_any_of(stems)} as {_any_of(KINDS)} (also .gz or .xz)"
+        f"{_any_of(stems)} as {_any_of(KINDS)} (also .gz, .xz or .zst)"
         + "".join(f", or {pattern}" for pattern in official)
     )
 

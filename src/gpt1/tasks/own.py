@@ -8,7 +8,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any, Literal, NamedTuple
 
-from gpt1.data.sources import BadRow
+from gpt1.data.rows import BadRow
 from gpt1.errors import ConfigError, DataError
 from gpt1.tasks.columns import Columns, choose_columns, is_number
 from gpt1.tasks.example import Example, Label, Layout, choice, pair, similarity, text

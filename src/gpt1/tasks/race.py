@@ -10,7 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gpt1.data.sources import BadRow, open_text
+from gpt1.data.files import open_text
+from gpt1.data.rows import BadRow
 from gpt1.errors import DataError
 from gpt1.tasks.example import Example, choice
 from gpt1.tasks.task import HubSource, Result, Row, Rows, Task

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from gpt1.data.sources import BadRow
+from gpt1.data.rows import BadRow
 from gpt1.errors import DataError
 from gpt1.tasks.example import Example, Label
 from gpt1.tasks.hub_rows import hub_place, hub_rows

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gpt1.data.sources import read_rows
+from gpt1.data.rows import read_rows
 from gpt1.tasks.example import Example, choice
 from gpt1.tasks.task import Result, Row, Rows, Task
 

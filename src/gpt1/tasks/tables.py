@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from gpt1.data.sources import TABLES, BadRow, file_kind, open_text, read_rows
-from gpt1.errors import MissingExtraError
+from gpt1.data.files import file_kind, open_text
+from gpt1.data.rows import TABLES, BadRow, read_rows
 from gpt1.tasks.task import Row, Rows, Task
 
-KINDS = (*TABLES, ".parquet")
-"""Kinds of files that are tables, each but the last also as .gz or .xz."""
+KINDS = TABLES
+"""Kinds of files that are tables, those of text also as .gz, .xz or .zst."""
 
 _CSV_FIELD = re.compile(r'(?:[^"\t\n]*|"[^"]*(?:""[^"]*)*"\r?)(?:\t|\n|\Z)')
 
@@ -34,26 +34,9 @@ def table_rows(task: Task, file: Path) -> Rows:
         MissingExtraError: If pyarrow is not there for a parquet file.
     """
     kind = file_kind(file)
-    if kind == ".parquet":
-        rows = _parquet_rows(file)
-    elif kind in (".tsv", ".txt"):
-        rows = _tab_rows(task, file)
-    else:
-        rows = read_rows(file)
+    rows = _tab_rows(task, file) if kind in (".tsv", ".txt") else read_rows(file)
     for line, row in rows:
         yield f"{'row' if kind == '.parquet' else 'line'} {line}", row
-
-
-def _parquet_rows(file: Path) -> Iterator[tuple[int, Row | BadRow]]:
-    try:
-        from pyarrow.parquet import ParquetFile
-    except ImportError:
-        raise MissingExtraError(
-            f'reading {file.name} needs pyarrow: pip install "gpt1[hub]"'
-        ) from None
-    with ParquetFile(file) as table:
-        rows = (row for batch in table.iter_batches() for row in batch.to_pylist())
-        yield from enumerate(rows, start=1)
 
 
 def _tab_rows(task: Task, file: Path) -> Iterator[tuple[int, Row | BadRow]]:

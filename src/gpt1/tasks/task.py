@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from gpt1.data.sources import BadRow
+from gpt1.data.rows import BadRow
 from gpt1.errors import ConfigError, DataError
 from gpt1.tasks.example import Example
 
