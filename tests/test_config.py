@@ -48,7 +48,7 @@ BAD_VALUES: list[tuple[type, dict[str, Any], str]] = [
     (LSTMConfig, {"n_units": 0}, "n_units is 0 but must be at least 1"),
     (LSTMConfig, {"resid_pdrop": 2.0}, "resid_pdrop is 2.0 but must be between 0 and 1"),
     (LSTMConfig, {"initializer_range": 0.0}, "initializer_range is 0.0 but must be at least 1e-06"),
-    (OptimizerConfig, {"name": "sgd"}, "name is 'sgd' but must be 'adamw' or 'muon'"),
+    (OptimizerConfig, {"name": "sgd"}, "name is 'sgd' but must be 'adamw', 'openai' or 'muon'"),
     (OptimizerConfig, {"beta1": 1.5}, "beta1 is 1.5 but must be between 0 and 0.999999"),
     (OptimizerConfig, {"beta2": -1.0}, "beta2 is -1.0 but must be between 0 and 0.999999"),
     (OptimizerConfig, {"muon_momentum": 2.0}, "muon_momentum is 2.0 but must be between 0 and 0.9"),
@@ -64,7 +64,7 @@ BAD_VALUES: list[tuple[type, dict[str, Any], str]] = [
     (
         ScheduleConfig,
         {"name": "step"},
-        "name is 'step' but must be 'linear', 'cosine' or 'constant'",
+        "name is 'step' but must be 'linear', 'cosine', 'constant' or 'openai'",
     ),
     (ScheduleConfig, {"warmup_steps": -1}, "warmup_steps is -1 but must be at least 0"),
     (ScheduleConfig, {"warmup_fraction": 2.0}, "warmup_fraction is 2.0 but must be between 0 and"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -78,7 +79,7 @@ def atomic_folder(path: str | Path, *, size_bytes: int | None = None) -> Iterato
     temporary = room / f"{_TEMPORARY}{uuid4().hex[:12]}"
     with _explained(path, size_bytes):
         try:
-            _remove_leftovers(room)
+            remove_leftovers(room)
             temporary.mkdir(parents=True)
             yield temporary
             _publish(temporary, path)
@@ -148,11 +149,26 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """Delete what killed processes left; the age keeps out of the way of those at work."""
+def remove_leftovers(folder: Path, older_than_s: float = _LEFTOVER_AGE_S) -> None:
+    """Delete what killed processes left while writing a folder.
+
+    Args:
+        folder: Where they wrote.
+        older_than_s: Age in seconds that keeps out of the way of those at work; 0 where there can
+            be none.
+    """
     for leftover in folder.glob(f"{_TEMPORARY}*"):
-        if leftover.is_dir() and time.time() - leftover.stat().st_mtime > _LEFTOVER_AGE_S:
+        if leftover.is_dir() and time.time() - leftover.stat().st_mtime >= older_than_s:
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, read a part at a time."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -141,6 +141,7 @@ def save_model(
     tokenizer: Tokenizer,
     *,
     files: Mapping[str, str] | None = None,
+    tensors: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write a folder that `load_model` and, of a GPT, transformers' `OpenAIGPTLMHeadModel` read.
 
@@ -151,6 +152,7 @@ def save_model(
         model: Its weights are written as they are, in their own dtype.
         tokenizer: Written beside it.
         files: More text files, name to content, for example a model card.
+        tensors: Its weights, where the model holds only a part of each.
 
     Raises:
         ConfigError: If the folder holds something that is not a checkpoint.
@@ -161,7 +163,7 @@ def save_model(
         CONFIG: hf_config.config_text(model, tokenizer),
         "generation_config.json": hf_config.generation_text(tokenizer),
     }
-    write_folder(folder, model.state_dict(), tokenizer, texts)
+    write_folder(folder, tensors or model.state_dict(), tokenizer, texts)
 
 
 def write_folder(

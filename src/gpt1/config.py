@@ -147,8 +147,9 @@ BackboneConfig: TypeAlias = GPTConfig | LSTMConfig
 class OptimizerConfig:
     """How gradients become updates."""
 
-    name: Literal["adamw", "muon"] = "adamw"
-    """AdamW for every parameter, or Muon for the matrices of the blocks and AdamW for the rest."""
+    name: Literal["adamw", "openai", "muon"] = "adamw"
+    """AdamW for every parameter; the variant of Adam in GPT-1's released code; or Muon for the
+    matrices of the blocks and AdamW for the rest."""
     beta1: float = 0.9
     """Decay of the running mean of gradients."""
     beta2: float = 0.999
@@ -170,8 +171,10 @@ class OptimizerConfig:
         problems += _out_of_range(
             self, 0, float("inf"), "epsilon", "weight_decay", "clip_norm", "muon_lr"
         )
-        if self.name not in ("adamw", "muon"):
-            problems.append(f"optimizer.name is {self.name!r} but must be 'adamw' or 'muon'")
+        if self.name not in ("adamw", "openai", "muon"):
+            problems.append(
+                f"optimizer.name is {self.name!r} but must be 'adamw', 'openai' or 'muon'"
+            )
         _raise_all(problems)
 
 
@@ -179,8 +182,9 @@ class OptimizerConfig:
 class ScheduleConfig:
     """How the learning rate moves over a run."""
 
-    name: Literal["linear", "cosine", "constant"] = "linear"
-    """Shape after the warm-up: linear or cosine down to final_fraction, or constant."""
+    name: Literal["linear", "cosine", "constant", "openai"] = "linear"
+    """Shape after the warm-up: linear or cosine down to final_fraction, or constant; or as in
+    GPT-1's released code: linear from the first update on, which has rate 0."""
     warmup_steps: int | None = None
     """Updates over which the rate rises from 0; overrides warmup_fraction."""
     warmup_fraction: float = 0.02
@@ -192,11 +196,30 @@ class ScheduleConfig:
         """Refuse schedules that are not one."""
         problems = _out_of_range(self, 0, 1, "warmup_fraction", "final_fraction")
         problems += _out_of_range(self, 0, float("inf"), "warmup_steps")
-        if self.name not in ("linear", "cosine", "constant"):
+        if self.name not in ("linear", "cosine", "constant", "openai"):
             problems.append(
-                f"schedule.name is {self.name!r} but must be 'linear', 'cosine' or 'constant'"
+                f"schedule.name is {self.name!r} but must be 'linear', 'cosine', 'constant' or "
+                "'openai'"
             )
         _raise_all(problems)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatesConfig:
+    """Which of the states a run can be resumed from are kept."""
+
+    keep_last: int = 2
+    """The last so many: if the newest file is damaged, the one before is used."""
+    keep_every_steps: int = 0
+    """Also one every so many updates, for good. 0: none."""
+    keep_best: bool = False
+    """Also the state of the best validation."""
+
+    def __post_init__(self) -> None:
+        """Refuse to keep none."""
+        inf = float("inf")
+        problems = _out_of_range(self, 1, inf, "keep_last")
+        _raise_all(problems + _out_of_range(self, 0, inf, "keep_every_steps"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +246,12 @@ class TrainingConfig:
     """Arithmetic of matrix products; weights stay float32 under "bf16" too."""
     activation_checkpointing: bool = False
     """Recompute each block in the backward pass instead of keeping its activations."""
+    compile: bool = False
+    """Compile each block (torch.compile): slower to start, faster on a GPU."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """How processes started by torchrun share a run: all hold the whole model, or a part each."""
+    skip_nonfinite: int = 0
+    """Leave out and count so many updates whose loss or gradient is not finite before stopping."""
     eval_every_steps: int = 100
     """Validate, and keep the best weights, every so many updates and at the end. 0: at the end."""
     eval_batches: int | None = None
@@ -231,6 +260,8 @@ class TrainingConfig:
     """Stop after so many validations in a row without a better loss."""
     save_every_steps: int = 500
     """Write the state a run resumes from every so many updates and at the end. 0: at the end."""
+    states: StatesConfig = field(default_factory=StatesConfig)
+    """Which of these states are kept."""
     log_every_steps: int = 10
     """Write a line of metrics every so many updates."""
     snapshot_steps: tuple[int, ...] = ()
@@ -244,7 +275,9 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         """Refuse settings no run can follow, all problems in one message."""
         inf = float("inf")
-        problems = _out_of_range(self, 0, inf, "lr", "eval_every_steps", "save_every_steps")
+        problems = _out_of_range(
+            self, 0, inf, "lr", "eval_every_steps", "save_every_steps", "skip_nonfinite"
+        )
         problems += _out_of_range(
             self, 1, inf, "max_steps", "batch_size", "micro_batch_size", "log_every_steps"
         )
@@ -260,6 +293,8 @@ class TrainingConfig:
             problems.append(f"epochs is {self.epochs:g} but must be more than 0")
         if self.precision not in ("fp32", "bf16"):
             problems.append(f"precision is {self.precision!r} but must be 'fp32' or 'bf16'")
+        if self.parallel not in ("ddp", "fsdp"):
+            problems.append(f"parallel is {self.parallel!r} but must be 'ddp' or 'fsdp'")
         _raise_all(problems)
 
 

@@ -159,8 +159,9 @@ class LSTM(nn.Module):
 
     def _recur(self, x: Tensor) -> Tensor:
         """States ``(T, B, U)`` of inputs ``(T, B, D)``."""
-        # The gradient of PyTorch's layer in bfloat16 takes longer than all of ours on a CPU.
-        if torch.is_grad_enabled() and torch.is_autocast_enabled("cpu") and x.device.type == "cpu":
+        # On a CPU the gradient of PyTorch's layer in bfloat16 takes longer than all of ours, and
+        # where the processor has no such arithmetic not even its forward pass works.
+        if torch.is_autocast_enabled("cpu") and x.device.type == "cpu":
             [[w_input, w_state, b_input, b_state]] = self.lstm.all_weights
             dtype = torch.get_autocast_dtype("cpu")
             return _Recurrence.apply(x, w_input, w_state, b_input + b_state, dtype)  # type: ignore[no-any-return,no-untyped-call]
@@ -216,10 +217,10 @@ def _product_with(weight: Tensor, rows: int) -> Callable[[Tensor], Tensor]:
     """``x -> x weight^T`` for many x of so many rows: the weight is laid out for it once.
 
     PyTorch has oneDNN's layout under a private name only, the one its compiler uses. Without that
-    name the product is the plain one: equal, but slower.
+    name, or a processor that has the arithmetic, the product is the plain one: equal, but slower.
     """
     mkldnn = torch.ops.mkldnn
-    if not hasattr(mkldnn, "_linear_pointwise"):
+    if not hasattr(mkldnn, "_linear_pointwise") or not mkldnn._is_mkldnn_bf16_supported():
         return lambda x: x @ weight.T
     packed = mkldnn._reorder_linear_weight(weight, rows)
     return lambda x: mkldnn._linear_pointwise(x, packed, None, "none", [], "")

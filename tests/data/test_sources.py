@@ -6,18 +6,23 @@ import gzip
 import json
 import lzma
 import re
+import sys
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import datasets
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import zstandard
 
 from gpt1.data.files import file_kind, open_text
 from gpt1.data.rows import BadRow, good_rows, read_rows
 from gpt1.data.sources import TextSource
-from gpt1.errors import DataError
+from gpt1.errors import DataError, MissingExtraError
 
 TEXTS = ["one, two", 'she said "no"', "two\nlines", "café “x”"]
 CSV = 'id,Joke\n1,"one, two"\n2,"she said ""no"""\n3,"two\nlines"\n4,café “x”\n'
@@ -339,3 +344,103 @@ def test_where_no_row_may_be_bad_the_first_one_is_told(tmp_path: Path) -> None:
         next(rows)
     with pytest.raises(DataError, match=r"there is no file .*none\.csv; check the path"):
         next(good_rows(tmp_path / "none.csv"))
+
+
+# Parquet, URLs and the hub
+
+
+def test_a_parquet_file_gives_the_texts_of_its_column(tmp_path: Path) -> None:
+    table = pa.table({"id": range(5), "content": [*TEXTS, None]})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=2)
+    source = TextSource(tmp_path)
+    assert list(source.named()) == [(f"a.parquet:{n}", text) for n, text in enumerate(TEXTS, 1)]
+    assert source.dropped == 1
+
+
+def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
+    assert "a.parquet is no readable parquet file: " in failure(write(tmp_path / "a.parquet", "hi"))
+
+
+def test_a_file_and_a_folder_behind_a_url_are_read() -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/texts/b.jsonl.gz", gzip.compress(JSONL.encode()))
+    memory.pipe("/texts/more/a.txt", b"one text")
+    pq.write_table(pa.table({"text": ["packed"]}), memory.open("/texts/c.parquet", "wb"))
+    try:
+        assert list(TextSource("memory://texts/b.jsonl.gz")) == TEXTS
+        assert list(TextSource("memory://texts")) == [*TEXTS, "packed", "one text"]
+    finally:
+        memory.rm("/texts", recursive=True)
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("memory://nothing/there.txt", "there is no file or folder memory://nothing/there.txt"),
+        ("gopher://a/b.txt", "gopher://a/b.txt cannot be read: "),
+    ],
+)
+def test_a_url_to_nothing_or_of_no_known_kind_is_refused(url: str, problem: str) -> None:
+    with pytest.raises(DataError, match=re.escape(problem)):
+        TextSource(url)
+
+
+@pytest.mark.parametrize(
+    ("name", "modules"),
+    [
+        ("a.csv.zst", ["zstandard"]),
+        ("a.parquet", ["pyarrow.parquet"]),
+        ("memory://a/b.txt", ["upath"]),
+        ("hub:owner/name", ["datasets"]),
+    ],
+)
+def test_what_needs_a_library_that_is_missing_names_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, modules: list[str]
+) -> None:
+    path = name if ":" in name else str(write(tmp_path / name, ""))
+    for module in modules:
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=r'pip install "gpt1\[(data|hub)\]"'):
+        list(TextSource(path))
+
+
+def test_a_data_set_of_the_hub_is_read_row_by_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, ...]] = []
+    pq.write_table(pa.table({"id": [1, 2], "text": ["one", "two"]}), tmp_path / "train.parquet")
+
+    def from_folder(name: str, config: str | None, **how: Any) -> Any:
+        asked.append((name, config, how))
+        return real("parquet", data_files=str(tmp_path / "train.parquet"), **how)
+
+    real = datasets.load_dataset
+    monkeypatch.setattr(datasets, "load_dataset", from_folder)
+    assert list(TextSource("hub:owner/name/part").named()) == [
+        ("hub:owner/name/part:1", "one"),
+        ("hub:owner/name/part:2", "two"),
+    ]
+    assert asked == [("owner/name", "part", {"split": "train", "streaming": True})]
+
+
+def test_a_data_set_that_cannot_be_fetched_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise ConnectionError("no route\nto host")
+
+    monkeypatch.setattr(datasets, "load_dataset", fail)
+    with pytest.raises(DataError, match=r"owner/name cannot be read from the hub: no route; check"):
+        list(TextSource("hub:owner/name"))
+
+
+def test_a_name_that_is_none_of_the_hub_is_refused() -> None:
+    with pytest.raises(DataError, match=r"'hub:name' names no data set; write hub:owner/name"):
+        TextSource("hub:name")
+
+
+def test_hidden_files_and_folders_are_no_part_of_a_folder(tmp_path: Path) -> None:
+    write(tmp_path / ".a.txt", "hidden")
+    (tmp_path / ".git").mkdir()
+    write(tmp_path / ".git" / "b.txt", "hidden")
+    (tmp_path / "c").mkdir()
+    write(tmp_path / "c" / "d.txt", "shown")
+    assert list(TextSource(tmp_path)) == ["shown"]

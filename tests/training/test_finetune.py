@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -208,8 +209,9 @@ def test_the_texts_held_out_are_a_share_drawn_by_the_seed(
 def test_without_validation_the_last_weights_are_the_result(finetune: Finetune) -> None:
     result = finetune(valid_fraction=0)
     assert result.best_loss is None
-    state = load_file(result.out / "state" / "step-00000002" / "model.safetensors")
+    state = load_file(result.out / "state" / "step-00000002" / "state.safetensors")
     kept = load_file(result.out / "model.safetensors")
+    state = {name: state[f"model.{name}"] for name in kept}
     torch.testing.assert_close(kept, state, rtol=0, atol=0)
 
 
@@ -236,7 +238,7 @@ def test_an_interrupted_and_resumed_run_equals_one_that_never_stopped(
     assert second.complete
     assert second.best_loss == whole.best_loss
     assert second.first_loss == whole.first_loss
-    for name in ("model.safetensors", "state/step-00000006/model.safetensors"):
+    for name in ("model.safetensors", "state/step-00000006/state.safetensors"):
         assert (out / name).read_bytes() == (whole.out / name).read_bytes()
 
 
@@ -255,8 +257,8 @@ def test_resuming_with_another_rate_is_refused_by_name(finetune: Finetune) -> No
 
 def test_resuming_without_a_saved_state_is_refused(finetune: Finetune, tmp_path: Path) -> None:
     finetune()
-    (tmp_path / "out" / "state" / "latest").unlink()
-    with pytest.raises(CheckpointError, match="holds no saved state; start again without --resume"):
+    shutil.rmtree(tmp_path / "out" / "state")
+    with pytest.raises(CheckpointError, match="no saved state that is whole; start again without"):
         finetune(resume=True)
 
 

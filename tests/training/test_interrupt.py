@@ -11,13 +11,25 @@ from gpt1.training.interrupt import stop_on_interrupt
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_is_a_request_and_the_second_leaves(number: signal.Signals) -> None:
+def test_the_first_signal_is_a_request_and_ctrl_c_after_it_leaves(number: signal.Signals) -> None:
     with stop_on_interrupt() as stop:
         assert not stop.requested
         signal.raise_signal(number)
         assert stop.requested
+        assert stop.preempted is (number == signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(number)
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_sigterm_may_come_again_and_under_a_launcher_ctrl_c_as_well(
+    number: signal.Signals,
+) -> None:
+    with stop_on_interrupt(patient=True) as stop:
+        for sent in (number, signal.SIGTERM, number):
+            signal.raise_signal(sent)
+    assert stop.requested
+    assert stop.preempted is (number == signal.SIGTERM)
 
 
 @pytest.mark.parametrize("failing", [False, True])

@@ -6,7 +6,7 @@ import json
 import re
 import signal
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -409,10 +409,62 @@ def test_a_second_interrupt_leaves_at_once(start: Start) -> None:
     assert not run.model.training
 
 
-def test_an_interrupt_in_the_last_step_ends_a_complete_run(start: Start) -> None:
+def test_after_an_interrupt_in_the_last_step_the_validation_is_left_to_do(start: Start) -> None:
     run = start(max_steps=2, watch=Recorder(2, lambda: signal.raise_signal(signal.SIGINT)))
-    assert run.fit()
-    assert [step for step, _ in run.kept] == [2]
+    assert not run.fit()
+    assert not run.kept
+    resumed = start(max_steps=2, resume=True)
+    assert resumed.fit()
+    assert [step for step, _ in resumed.kept] == [2]
+    assert [row["step"] for row in resumed.metrics if "valid_loss" in row] == [0, 2]
+
+
+def test_a_request_to_stop_does_not_wait_for_the_parts_of_an_update(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"max_steps": 4, "micro_batch_size": 1, "eval_every_steps": 0}
+    whole, run = start("whole", **settings), start("cut", **settings)
+    assert whole.fit()
+    parts = 0
+
+    def count(model: Any, batch: Any) -> Tensor:
+        nonlocal parts
+        parts += 1
+        if model.training and run.trainer.state.step == 2 and not run.trainer.stop.requested:
+            signal.raise_signal(signal.SIGTERM)
+            parts = 0
+        return LanguageModeling().loss(model, batch)
+
+    monkeypatch.setattr(run.trainer.job.objective, "loss", count, raising=False)
+    assert not run.fit()
+    assert parts == 0, "no further part was computed"
+    assert run.trainer.stop.preempted
+    assert run.trainer.state.step == 2
+    resumed = start("cut", resume=True, **settings)
+    assert resumed.fit()
+    assert_same_weights(whole.model, resumed.model)
+    assert timeless(resumed) == timeless(whole)
+
+
+def test_a_request_to_stop_does_not_wait_for_the_validation(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"max_steps": 4, "micro_batch_size": 1, "eval_every_steps": 2}
+    whole, run = start("whole", **settings), start("cut", **settings)
+    assert whole.fit()
+
+    def interrupt(model: Any, batch: Any) -> Tensor:
+        if not model.training and run.trainer.state.step == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return LanguageModeling().loss(model, batch)
+
+    monkeypatch.setattr(run.trainer.job.objective, "loss", interrupt, raising=False)
+    assert not run.fit()
+    assert (run.trainer.state.step, run.trainer.state.evaluated) == (2, 0)
+    resumed = start("cut", resume=True, **settings)
+    assert resumed.fit()
+    assert_same_weights(whole.model, resumed.model)
+    assert timeless(resumed) == timeless(whole)
 
 
 def test_the_state_is_saved_every_so_many_steps_and_at_the_end(start: Start) -> None:
@@ -427,19 +479,95 @@ def test_the_state_is_saved_every_so_many_steps_and_at_the_end(start: Start) -> 
 # Failing
 
 
-def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_the_step(
+def break_weights(run: Run) -> None:
+    with torch.no_grad():
+        run.model.h[1].mlp.c_fc.weight[0, 0] = torch.inf
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_step_and_batch(
     start: Start,
 ) -> None:
     run = start(max_steps=5, eval_every_steps=0, valid=False)
-    with torch.no_grad():
-        run.model.h[1].mlp.c_fc.weight[0, 0] = torch.inf
+    break_weights(run)
     before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
-    message = "step 1: the loss is nan and the gradient norm nan; stopped before the update. Try"
+    indices = run.trainer._indices(1).tolist()
+    message = (
+        f"step 1: the loss is nan and the gradient norm nan on sequences {str(indices)[1:-1]} "
+        "(the batch is in nonfinite-step-00000001.json); stopped before the update. Try"
+    )
     with pytest.raises(TrainingError, match=re.escape(message)):
         run.fit()
     torch.testing.assert_close(run.model.state_dict(), before, rtol=0, atol=0, equal_nan=True)
     assert run.metrics == []
     assert run.trainer.state.step == 0
+    dumped = json.loads((run.trainer.job.out / "nonfinite-step-00000001.json").read_text())
+    rows = run.trainer.job.train.rows(np.array(indices))
+    assert dumped == {
+        "step": 1,
+        "loss": "nan",
+        "grad_norm": "nan",
+        "sequences": indices,
+        "input_ids": rows.input_ids.tolist(),
+    }
+
+
+class Sometimes(LanguageModeling):
+    """Language modelling whose loss or gradient is not finite in certain batches."""
+
+    def __init__(self, bad: dict[int, str]) -> None:
+        self.bad = bad
+        self.batch = 0
+
+    def loss(self, model: GPT, batch: Any) -> Tensor:
+        loss = super().loss(model, batch)
+        if model.training:
+            self.batch += 1
+        kind = self.bad.get(self.batch) if model.training else None
+        if kind == "loss":
+            return loss * torch.inf
+        if kind == "gradient":  # the loss is finite, its derivative is not
+            return (
+                loss
+                + model.positions_embed.weight[0, :1]
+                .sub(model.positions_embed.weight[0, :1].detach())
+                .abs()
+                .sqrt()
+                .sum()
+            )
+        return loss
+
+
+def test_updates_that_are_not_finite_can_be_left_out_and_are_counted(start: Start) -> None:
+    watch = Recorder()
+    run = start(max_steps=6, eval_every_steps=0, skip_nonfinite=2, watch=watch)
+    objective = Sometimes({2: "loss", 5: "gradient"})
+    run.trainer.job = replace(run.trainer.job, objective=objective)
+    kept: dict[int, dict[str, Tensor]] = {}
+    watch.at, watch.act = (
+        None,
+        lambda: kept.update(
+            {run.trainer.state.step: {n: t.clone() for n, t in run.model.state_dict().items()}}
+        ),
+    )
+    assert run.fit()
+    assert run.trainer.state.skipped == 2
+    for step, changed in ((2, False), (3, True), (5, False), (6, True)):
+        same = all(torch.equal(kept[step][name], kept[step - 1][name]) for name in kept[step])
+        assert same is not changed, step
+    notes = [call[1] for call in watch.calls if call[0] == "note" and "left out" in call[1]]
+    assert [note.rsplit("; ", 1)[1] for note in notes] == [
+        "left out, 1 so far",
+        "left out, 2 so far",
+    ]
+
+
+def test_more_updates_that_are_not_finite_than_allowed_end_the_run(start: Start) -> None:
+    run = start(max_steps=6, eval_every_steps=0, skip_nonfinite=1)
+    objective = Sometimes({2: "loss", 4: "loss"})
+    run.trainer.job = replace(run.trainer.job, objective=objective)
+    with pytest.raises(TrainingError, match=r"step 4: .* stopped before the update"):
+        run.fit()
+    assert run.trainer.state.step == 3
 
 
 # How long

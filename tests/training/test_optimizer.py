@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,20 @@ class AdamWOracle:
         m_hat, v_hat = self.m / (1 - c.beta1**self.t), self.v / (1 - c.beta2**self.t)
         decay = c.weight_decay if p.ndim == 2 else 0.0
         return p - lr * (m_hat / (np.sqrt(v_hat) + c.epsilon) + decay * p)
+
+
+class OpenAIOracle(AdamWOracle):
+    """``adam`` of ``opt.py`` in GPT-1's released code, on one array."""
+
+    def update(
+        self, p: NDArray[np.float64], g: NDArray[np.float64], lr: float
+    ) -> NDArray[np.float64]:
+        c, self.t = self.config, self.t + 1
+        lrt = lr * np.sqrt(1 - c.beta2**self.t) / (1 - c.beta1**self.t)
+        self.m = c.beta1 * self.m + (1 - c.beta1) * g
+        self.v = c.beta2 * self.v + (1 - c.beta2) * g * g
+        l2 = c.weight_decay if p.ndim > 1 else 0.0
+        return p - lrt * (self.m / (np.sqrt(self.v) + c.epsilon) + l2 * p)
 
 
 class MuonOracle:
@@ -168,6 +183,44 @@ def test_adamw_is_the_published_algorithm(new_model: Callable[..., GPT]) -> None
     )
     run(model, ADAMW, lr=0.01)
     assert_near(model, expected, 1e-6)
+
+
+def test_openai_is_the_released_algorithm(new_model: Callable[..., GPT]) -> None:
+    config = replace(ADAMW, name="openai", epsilon=0.05)
+    model = new_model(initializer_range=0.5)
+    names = [name for name, _ in model.named_parameters()]
+    rates = dict.fromkeys(names, 0.01)
+    expected = expected_after(model, {name: OpenAIOracle(config) for name in names}, rates)
+    adamw = expected_after(model, {name: AdamWOracle(config) for name in names}, rates)
+    far = max(float(np.abs(expected[name] - adamw[name]).max()) for name in names)
+    assert far > 1e-3, "here the two differ in epsilon and in decay"
+    run(model, config, lr=0.01)
+    assert_near(model, expected, 1e-6)
+
+
+def test_the_first_update_of_the_released_code_has_rate_0(
+    new_model: Callable[..., GPT], tmp_path: Path
+) -> None:
+    model = new_model(initializer_range=0.5)
+    config = TrainingConfig(
+        lr=0.01,
+        max_steps=4,
+        batch_size=1,
+        log_every_steps=1,
+        optimizer=replace(ADAMW, name="openai", clip_norm=1.0),
+        schedule=ScheduleConfig(name="openai", warmup_fraction=0.5),
+    )
+    objective = SumOfProducts(model)
+    weights, g = arrays(model.state_dict()), arrays(objective.g)
+    norm = np.sqrt(sum((array**2).sum() for array in g.values()))
+    job = Job(train=Scales(), valid=None, objective=objective, out=tmp_path, keep=lambda: None)
+    Trainer(model, config, job).fit()
+    oracles = {name: OpenAIOracle(config.optimizer) for name in g}
+    # x / 0.5 while x <= 0.5, else 1, times 1 - x, for x = 0, 1/4, 2/4 and 3/4
+    for factor in (0.0, 0.375, 0.5, 0.25):
+        for name, oracle in oracles.items():
+            weights[name] = oracle.update(weights[name], g[name] / norm, 0.01 * factor)
+    assert_near(model, weights, 1e-5)
 
 
 def test_muon_is_its_published_algorithm_with_three_squares_of_the_fused_projection(

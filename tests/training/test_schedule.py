@@ -16,6 +16,8 @@ VALUES = [
     ("cosine", 0.0, {1: 0.1, 10: 1.0, 61: 0.5, 86: 0.14644660940672624, 110: 0.0002467198171342}),
     ("cosine", 0.1, {5: 0.5, 10: 1.0, 61: 0.55, 110: 0.10022204783542}),
     ("constant", 0.0, {1: 0.1, 5: 0.5, 10: 1.0, 11: 1.0, 60: 1.0, 110: 1.0}),
+    # x = 0, 5, 10, 55 and 109 of 110 updates done: min(x / 10, 1) * (1 - x / 110)
+    ("openai", 0.0, {1: 0.0, 6: 0.4772727272727, 11: 0.9090909090909, 56: 0.5, 110: 1 / 110}),
 ]
 
 
@@ -39,6 +41,15 @@ def test_without_warm_up_the_first_update_has_the_peak(name: Any, factors: list[
 def test_a_run_shorter_than_its_warm_up_never_reaches_the_peak() -> None:
     schedule = ScheduleConfig(warmup_steps=10)
     assert [lr_factor(step, 4, schedule) for step in (1, 4)] == [0.1, 0.4]
+
+
+def test_the_released_schedule_may_warm_up_for_less_than_an_update() -> None:
+    # 0.2% of 100 updates: x / 0.002 reaches 1 within the first; GPT-1's code on RTE and MRPC.
+    schedule = ScheduleConfig(name="openai", warmup_fraction=0.002)
+    factors = [lr_factor(step, 100, schedule) for step in (1, 2, 100)]
+    assert factors == pytest.approx([0.0, 0.99, 0.01], abs=1e-12)
+    # x / 0.002 below 1 for one update more: x = 1 of 1,000 is half way up.
+    assert lr_factor(2, 1_000, schedule) == pytest.approx(0.5 * 0.999)
 
 
 @pytest.mark.parametrize(

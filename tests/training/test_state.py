@@ -6,15 +6,17 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from gpt1.config import OptimizerConfig
+from gpt1.config import OptimizerConfig, StatesConfig
 from gpt1.errors import CheckpointError
 from gpt1.model import GPT
+from gpt1.training import state as states
 from gpt1.training.optimizer import build_optimizers
-from gpt1.training.state import LoopState, load_state, save_state
+from gpt1.training.state import LoopState, load_state
 
 Optimizers = list[torch.optim.Optimizer]
 STATE = LoopState(
@@ -31,7 +33,13 @@ def update(model: GPT, optimizers: Optimizers, seed: int) -> None:
         optimizer.step()
 
 
-@pytest.fixture(params=["adamw", "muon"])
+def save_state(
+    folder: Path, model: GPT, optimizers: Optimizers, state: LoopState, **kept: Any
+) -> None:
+    states.save_state(folder, model, optimizers, state, StatesConfig(**kept))
+
+
+@pytest.fixture(params=["adamw", "openai", "muon"])
 def trained(
     request: pytest.FixtureRequest, new_model: Callable[..., GPT]
 ) -> Callable[[int], tuple[GPT, Optimizers]]:
@@ -81,11 +89,26 @@ def test_a_state_before_the_first_update_can_be_saved(tmp_path: Path, trained: T
     assert load_state(tmp_path, *trained(0)) == LoopState()
 
 
-def test_only_the_last_state_is_kept(tmp_path: Path, trained: Trained) -> None:
-    for step in (1, 2, 10):
-        save_state(tmp_path, *trained(1), LoopState(step=step))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "step-00000010"]
-    assert load_state(tmp_path, *trained(0)).step == 10
+@pytest.mark.parametrize(
+    ("kept", "steps"),
+    [
+        ({"keep_last": 1}, [12]),
+        ({}, [10, 12]),
+        ({"keep_last": 1, "keep_every_steps": 4}, [4, 8, 12]),
+        ({"keep_last": 1, "keep_best": True}, [6, 12]),
+        ({"keep_last": 3, "keep_every_steps": 6, "keep_best": True}, [6, 8, 10, 12]),
+    ],
+)
+def test_states_are_kept_by_the_policy(
+    tmp_path: Path, trained: Trained, kept: dict[str, Any], steps: list[int]
+) -> None:
+    model, optimizers = trained(1)
+    for step in range(0, 13, 2):
+        save_state(tmp_path, model, optimizers, LoopState(step=step, best_step=6), **kept)
+    assert sorted(path.name for path in tmp_path.glob("step-*")) == [
+        f"step-{step:08d}" for step in steps
+    ]
+    assert load_state(tmp_path, *trained(0)).step == 12
 
 
 def test_a_save_that_fails_leaves_the_state_before(tmp_path: Path, trained: Trained) -> None:
@@ -99,24 +122,55 @@ def test_a_save_that_fails_leaves_the_state_before(tmp_path: Path, trained: Trai
 
 
 def test_without_a_state_there_is_nothing_to_resume(tmp_path: Path, trained: Trained) -> None:
-    problem = f"nothing to resume: {tmp_path} holds no saved state; start again without --resume"
+    problem = (
+        f"nothing to resume: {tmp_path} holds no saved state that is whole; start again without"
+    )
     with pytest.raises(CheckpointError, match=re.escape(problem)):
         load_state(tmp_path, *trained(0))
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "loop.json"])
-@pytest.mark.parametrize("damage", ["missing", "cut short"])
-def test_a_damaged_state_is_refused(
-    tmp_path: Path, trained: Trained, name: str, damage: str
+FILES = ["state.safetensors", "loop.json", "checksums.json"]
+DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
+    "missing": lambda content: None,
+    "cut short": lambda content: content[: len(content) // 2],
+    "flipped": lambda content: content[:-20] + bytes([content[-20] ^ 1]) + content[-19:],
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_in_place_of_a_damaged_state_the_one_before_is_used_and_it_is_said(
+    tmp_path: Path, trained: Trained, name: str, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = trained(1)
+    save_state(tmp_path, *first, LoopState(step=7))
+    save_state(tmp_path, *trained(2), LoopState(step=8))
+    path = tmp_path / "step-00000008" / name
+    changed = DAMAGES[damage](path.read_bytes())
+    path.unlink() if changed is None else path.write_bytes(changed)
+    other, others = trained(0)
+    assert load_state(tmp_path, other, others).step == 7
+    assert f"the saved state {path.parent} is damaged: " in caplog.text
+    for key, weight in first[0].state_dict().items():
+        assert torch.equal(other.get_parameter(key), weight), key
+
+
+def test_where_all_states_are_damaged_there_is_nothing_to_resume(
+    tmp_path: Path, trained: Trained
 ) -> None:
     save_state(tmp_path, *trained(1), STATE)
-    path = tmp_path / "step-00000007" / name
-    content = path.read_bytes()
-    path.unlink()
-    if damage == "cut short":
-        path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(CheckpointError, match=re.escape(f"cannot resume from {path.parent}: ")):
+    (tmp_path / "step-00000007" / "state.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="holds no saved state that is whole"):
         load_state(tmp_path, *trained(0))
+
+
+def test_what_a_killed_run_had_half_written_is_deleted(tmp_path: Path, trained: Trained) -> None:
+    save_state(tmp_path / "state", *trained(1), STATE)
+    leftovers = [tmp_path / ".saving-1", tmp_path / "state" / ".saving-2"]
+    for leftover in leftovers:
+        leftover.mkdir()
+    load_state(tmp_path / "state", *trained(0))
+    assert not any(leftover.exists() for leftover in leftovers)
 
 
 def test_the_state_of_another_model_is_refused(

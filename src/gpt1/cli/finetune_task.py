@@ -76,7 +76,7 @@ def _fill_in(arguments: Namespace) -> None:
 def run(arguments: Namespace) -> int:
     """Train and report."""
     from gpt1.cli.progress import TrainingProgress, say
-    from gpt1.cli.report import print_facts
+    from gpt1.cli.report import print_facts, say_interrupted
     from gpt1.tasks.splits import read_task_data
     from gpt1.training.finetune_task import finetune_task
     from gpt1.training.trials import run_trials
@@ -94,7 +94,7 @@ def run(arguments: Namespace) -> int:
         result = finetune_task(
             arguments.model, data, out, config, training, resume=resume, watch=watch
         )
-        complete, facts = result.complete, result.as_dict()
+        complete, preempted, facts = result.complete, result.preempted, result.as_dict()
         shown = {**facts, **facts["metrics"], "truncation": str(result.truncation)}
         del shown["metrics"]
     else:
@@ -109,12 +109,11 @@ def run(arguments: Namespace) -> int:
             resume=resume,
             watch=watch,
         )
-        complete, facts = series.complete, series.as_dict()
+        complete, preempted, facts = series.complete, series.preempted, series.as_dict()
         shown = series.table()
     print_facts(facts if arguments.json else shown, as_json=arguments.json)
     folder = shlex.quote(str(out))
     if not complete:
-        say(f"Interrupted; saved. Continue with: gpt1 finetune task --out {folder} --resume")
-        return 130
+        return say_interrupted("finetune task", folder, preempted=preempted)
     say(f"Try it: gpt1 evaluate task --model {folder} --data FILE --predictions OUT.jsonl")
     return 0

@@ -38,6 +38,7 @@ COMMANDS = {
     "reproduce table5": "ablations: without pre-training, without auxiliary loss, an LSTM",
     "reproduce figure2": "transfer of the first blocks; zero-shot scores along pre-training",
     "reproduce paper": "tables 2 to 5 and figure 2 in one report",
+    "runs verify-resume": "prove that a run can be killed and resumed without a trace",
     "convert": "change the format of a checkpoint",
 }
 

@@ -40,12 +40,26 @@ def report_run(result: RunResult, command: str, *, as_json: bool) -> int:
         as_json: Print one JSON object.
 
     Returns:
-        The exit code: 0, or 130 if the run was interrupted.
+        The exit code: 0, or 130 if the user interrupted the run.
     """
     print_facts(result.as_dict(), as_json=as_json)
     folder = shlex.quote(str(result.out))
     if not result.complete:
-        say(f"Interrupted; saved. Continue with: gpt1 {command} --out {folder} --resume")
-        return 130
+        return say_interrupted(command, folder, preempted=result.preempted)
     say(f'Try it: gpt1 generate "..." --model {folder}')
     return 0
+
+
+def say_interrupted(command: str, folder: str, *, preempted: bool) -> int:
+    """Say how to go on with a run.
+
+    Args:
+        command: Words that started it.
+        folder: Of the run, quoted.
+        preempted: By SIGTERM, after which saving is success.
+
+    Returns:
+        The exit code.
+    """
+    say(f"Interrupted; saved. Continue with: gpt1 {command} --out {folder} --resume")
+    return 0 if preempted else 130

@@ -172,8 +172,11 @@ def prepare_on(
         _submit(executor, _pipelines(plan, parts, workers), out)
         return None
     with _ray() if engine == "ray" else nullcontext():
-        for pipeline in _pipelines(plan, parts, workers):
-            _run(executor(**pipeline))
+        for pipeline, (stage, many) in zip(_pipelines(plan, parts, workers), STAGES, strict=True):
+            if many:
+                _run(executor(**pipeline))
+            else:
+                stage(plan, 0, 1)
     return Shards(out)
 
 

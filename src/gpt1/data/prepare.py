@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from gpt1.atomic import atomic_folder, check_destination
-from gpt1.checkpoint import locate
 from gpt1.config import PrepareConfig
 from gpt1.data.held_out import HeldOut
 from gpt1.data.selection import Selected, Selection, SourceCounts
@@ -104,6 +103,8 @@ def given_tokenizer(config: PrepareConfig) -> Tokenizer | None:
     """
     if config.tokenizer is None:
         return None
+    from gpt1.checkpoint import locate  # it loads torch, which nothing else here needs
+
     tokenizer = Tokenizer.load(locate(config.tokenizer), config.tokenizer_mode)
     if tokenizer.vocab_size > 2**16:
         raise DataError(

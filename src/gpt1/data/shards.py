@@ -98,6 +98,17 @@ def write_index(
     write_text_atomic(folder / INDEX, json.dumps(index, indent=2) + "\n")
 
 
+def is_shards(location: str | Path) -> bool:
+    """Whether there are shards, complete ones, in a folder or at a URL."""
+    if not is_url(location):
+        return (Path(location) / INDEX).is_file()
+    try:
+        read_text(f"{str(location).rstrip('/')}/{INDEX}")
+    except FileNotFoundError:
+        return False
+    return True
+
+
 class Shards:
     """The memory-mapped tokens of a folder of shards.
 

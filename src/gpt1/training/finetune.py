@@ -18,17 +18,19 @@ from gpt1.data.packing import TokenTexts, pack
 from gpt1.data.sources import TextSource
 from gpt1.errors import ConfigError, DataError
 from gpt1.tokenizer import Tokenizer
+from gpt1.training.distributed import join
 from gpt1.training.loop import Job, Trainer
 from gpt1.training.objectives import LanguageModeling
 from gpt1.training.run import (
     RunResult,
     check_folder,
     complete_run,
+    goes_on,
     keep_model,
     snapshot_model,
     write_settings,
 )
-from gpt1.training.tracking import LogWatcher, Watcher
+from gpt1.training.tracking import LogWatcher, Silent, Watcher
 
 
 def finetune_lm(
@@ -64,13 +66,30 @@ def finetune_lm(
         TrainingError: If the loss stops being finite.
     """
     settings = {"model": str(model), **asdict(texts), **asdict(training)}
-    out = check_folder(out, settings, resume=resume)
-    folder = locate(model)
-    loaded = load_model(folder, device=training.device, dtype="float32")
-    network = require_gpt(loaded, "fine-tuning on packed texts")
-    tokenizer = Tokenizer.load(folder, texts.tokenizer_mode)
-    torch.manual_seed(training.seed)
-    add_end_token(network, tokenizer, texts.end_token)
+    with join(training.device) as processes:
+        watch = (watch or LogWatcher()) if processes.main else Silent()
+        resume = goes_on(out, resume=resume, watch=watch)
+        with processes.main_first():
+            folder = check_folder(out, settings, resume=resume)
+            start = locate(model)
+        loaded = load_model(start, device=training.device, dtype="float32")
+        network = require_gpt(loaded, "fine-tuning on packed texts")
+        tokenizer = Tokenizer.load(start, texts.tokenizer_mode)
+        torch.manual_seed(training.seed)
+        add_end_token(network, tokenizer, texts.end_token)
+        job = _job(network, tokenizer, texts, training, folder)
+        if processes.main:
+            write_settings(folder, settings)
+        if job.valid is None and (texts.valid_data or texts.valid_fraction):
+            watch.note("no validation: no text is held out, or none has two tokens")
+        trainer = Trainer(network, training, job, watch=watch, resume=resume)
+        return complete_run(trainer, tokenizer, f"Fine-tuned from {model} on {texts.data}")
+
+
+def _job(
+    network: Backbone, tokenizer: Tokenizer, texts: TextConfig, training: TrainingConfig, out: Path
+) -> Job:
+    """Packed rows of the texts, to be predicted token by token."""
     seq_len = sequence_length(training, network)
     train, valid = (
         packed_rows(ids, seq_len, training.seed)
@@ -78,11 +97,7 @@ def finetune_lm(
     )
     if train is None:
         raise DataError(f"{texts.data} leaves no text to train on; give more, or longer texts")
-    write_settings(out, settings)
-    watch = watch or LogWatcher()
-    if valid is None and (texts.valid_data or texts.valid_fraction):
-        watch.note("no validation: no text is held out, or none has two tokens")
-    job = Job(
+    return Job(
         train=train,
         valid=valid,
         objective=LanguageModeling(),
@@ -90,8 +105,6 @@ def finetune_lm(
         keep=keep_model(out, network, tokenizer),
         snapshot=snapshot_model(out, network, tokenizer),
     )
-    trainer = Trainer(network, training, job, watch=watch, resume=resume)
-    return complete_run(trainer, tokenizer, f"Fine-tuned from {model} on {texts.data}")
 
 
 def add_end_token(model: Backbone, tokenizer: Tokenizer, end_token: str | None) -> None:

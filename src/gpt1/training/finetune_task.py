@@ -30,7 +30,8 @@ from gpt1.tasks.splits import TaskData, subset
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.card import task_card
 from gpt1.training.curve import draw_task_curve
-from gpt1.training.loop import Job, Trainer
+from gpt1.training.distributed import refuse_many
+from gpt1.training.loop import CARD, Job, Trainer
 from gpt1.training.objectives import TaskLearning
 from gpt1.training.run import check_folder, drawn, snapshot_folder, write_settings
 from gpt1.training.tracking import LogWatcher, Watcher
@@ -53,6 +54,7 @@ class TaskResult:
     Attributes:
         out: Its folder, or None if nothing was written.
         complete: False if it was interrupted and can be resumed.
+        preempted: Whether that was by SIGTERM.
         step: Updates done.
         best_step: Where the kept weights are from.
         elapsed_s: Seconds spent training.
@@ -64,6 +66,7 @@ class TaskResult:
 
     out: Path | None
     complete: bool
+    preempted: bool
     step: int
     best_step: int
     elapsed_s: float
@@ -141,6 +144,7 @@ class TaskRun:
         return TaskResult(
             out=out,
             complete=complete,
+            preempted=trainer.stop.preempted,
             step=trainer.state.step,
             best_step=trainer.state.best_step or trainer.state.step,
             elapsed_s=trainer.state.elapsed_s,
@@ -210,6 +214,7 @@ def finetune_task(
         DataError: If the examples cannot be trained on.
         TrainingError: If the loss stops being finite.
     """
+    refuse_many("fine-tuning on a task")
     config = config or TaskConfig()
     settings = run_settings(model, data, config, training)
     out = check_folder(out, settings, resume=resume)
@@ -223,7 +228,7 @@ def finetune_task(
         text = json.dumps(result.as_dict(), indent=2) + "\n"
         write_text_atomic(out / RESULT, text)
         card = task_card(out.name, run.model, result.as_dict(), settings)
-        write_text_atomic(out / "README.md", card)
+        write_text_atomic(out / CARD, card)
     return result
 
 

@@ -1,22 +1,25 @@
-"""The training loop, one for pre-training and fine-tuning.
+"""The training loop, one for pre-training and fine-tuning, on one process or many.
 
-Which sequences a step reads and which dropout masks it draws depend on (seed, step) alone, so a run
-that resumes goes the way it would have gone.
+Which sequences a step reads depends on (seed, step) alone, and which dropout masks a process draws
+on its rank besides, so a run that resumes goes the way it would have gone.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gpt1.atomic import write_text_atomic
 from gpt1.backbone import Backbone
 from gpt1.config import TrainingConfig
 from gpt1.data.batches import (
@@ -28,12 +31,29 @@ from gpt1.data.batches import (
 )
 from gpt1.errors import TrainingError
 from gpt1.task_model import TaskModel
+from gpt1.training.distributed import (
+    compile_blocks,
+    current,
+    distribute,
+    gradient_sync,
+    whole,
+)
 from gpt1.training.interrupt import StopRequest, stop_on_interrupt
 from gpt1.training.objectives import Objective
 from gpt1.training.optimizer import build_optimizers
 from gpt1.training.schedule import lr_factor
 from gpt1.training.state import LoopState, load_state, save_state
 from gpt1.training.tracking import LogWatcher, MetricsLog, Watcher
+
+CARD = "README.md"
+"""The model card, which a run writes at its end."""
+
+RANK_STRIDE = 0x9E3779B97F4A7C15
+"""Keeps the seeds of processes apart: 2 ** 64 over the golden ratio."""
+
+
+class _StoppedHalfway(Exception):
+    """The user does not want to wait for the update or the validation that is under way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +65,8 @@ class Job:
         valid: Validation sequences, or None: then the last weights are kept, not the best.
         objective: What is minimised.
         out: Folder of the run: metrics and state. None: nothing is written.
-        keep: Called to write the model whenever its weights are the ones to keep.
+        keep: Called, in every process, to write the model whenever its weights are the ones to
+            keep.
         order: In which the training sequences are read.
         score: Computes figures on validation data in place of the loss over ``valid``. The first
             decides which weights are kept: the higher, the better. One called ``valid_loss`` is
@@ -64,10 +85,10 @@ class Job:
 
 
 class Trainer:
-    """Trains a model as a config says.
+    """Trains a model as a config says; with ``torchrun``, one in every process.
 
     Args:
-        model: On its device; trained in place.
+        model: On its device, the same in every process; trained in place.
         config: Of the run.
         job: Data, objective and folder.
         watch: Told about the progress; default: the log.
@@ -89,21 +110,33 @@ class Trainer:
         self.config = config
         self.job = job
         self.watch = watch or LogWatcher()
+        self.processes = current()
+        self.stop = StopRequest()
         self.total_steps = total_steps(config, len(job.train))
         self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+        self.model.activation_checkpointing = config.activation_checkpointing
+        if config.compile:
+            compile_blocks(model)
+        self.replica = distribute(model, config.parallel, self.dtype)
         self.optimizers = optimizers or build_optimizers(
             model, config.optimizer, config.lr, matrix_dtype=self.dtype
         )
         self.state = LoopState()
         self.state_folder = job.out / "state" if job.out else None
-        if resume and self.state_folder:
-            self.state = load_state(self.state_folder, model, self.optimizers)
-        metrics = job.out / "metrics.jsonl" if job.out else None
+        if resume and job.out and self._has_state(job.out):
+            self.state = load_state(job.out / "state", model, self.optimizers)
+        metrics = job.out / "metrics.jsonl" if job.out and self.processes.main else None
         self.metrics = MetricsLog(metrics, self.state.step)
-        self.model.activation_checkpointing = config.activation_checkpointing
+
+    def _has_state(self, out: Path) -> bool:
+        """False where a run was killed before it saved a state; a complete one always has some."""
+        if (out / CARD).exists() or any((out / "state").glob("step-*")):
+            return True
+        self.watch.note("no state was saved yet; starting from the beginning")
+        return False
 
     def fit(self) -> bool:
-        """Train to the end, or until the user interrupts.
+        """Train to the end, or until a signal asks to stop.
 
         Returns:
             Whether the run is complete; if not, its state is saved and it can be resumed.
@@ -113,27 +146,41 @@ class Trainer:
         """
         self.watch.start(self.state.step, self.total_steps, self.job.objective.unit)
         try:
-            with stop_on_interrupt() as stop:
-                return self._run(stop)
+            with stop_on_interrupt(patient=self.processes.world > 1) as self.stop:
+                return self._run()
         finally:
             self.watch.stop()
             self.model.eval()
 
-    def _run(self, stop: StopRequest) -> bool:
-        if self.state.step == 0:
-            self._snapshot()
-        if self.state.step == 0 and self.job.valid is not None:
-            self.state.first_loss = self._validate("before training")["valid_loss"]
-        while not self._finished():
-            self._step()
-            self._snapshot()
-            if self._due(self.config.eval_every_steps):
-                self._evaluate()
-            if self._due(self.config.save_every_steps) or self._finished() or stop.requested:
-                self._save_state()
-            if stop.requested:
-                break
+    def _run(self) -> bool:
+        saved = self.state.step
+        try:
+            if self.state.step == 0:
+                self._snapshot()
+            self._evaluate_if_due()
+            while not self._finished() and not self._asked_to_stop():
+                self._step()
+                self._snapshot()
+                self._evaluate_if_due()
+                if self._due(self.config.save_every_steps) or self._finished():
+                    self._save_state()
+                    saved = self.state.step
+        except _StoppedHalfway:
+            self._zero_grad()
+            self._save_state()
+            return False
+        if self.stop.requested and saved != self.state.step:
+            self._save_state()
         return self._finished()
+
+    def _asked_to_stop(self) -> bool:
+        """Whether any process was; all give the same answer."""
+        return self.processes.totals(self.stop.requested)[0] > 0
+
+    def _leave_if_asked(self) -> None:
+        """Give up what is under way. Many processes finish it: they have to stop at one place."""
+        if self.stop.requested and self.processes.world == 1:
+            raise _StoppedHalfway
 
     def _snapshot(self) -> None:
         if self.job.snapshot and self.state.step in self.config.snapshot_steps:
@@ -141,7 +188,8 @@ class Trainer:
 
     def _save_state(self) -> None:
         if self.state_folder:
-            save_state(self.state_folder, self.model, self.optimizers, self.state)
+            states = self.config.states
+            save_state(self.state_folder, self.model, self.optimizers, self.state, states)
 
     def _finished(self) -> bool:
         patience = self.config.patience
@@ -157,24 +205,27 @@ class Trainer:
         """One optimizer update."""
         began = time.perf_counter()
         step = self.state.step + 1
-        torch.manual_seed(self.config.seed * 2**32 + step)
+        seed = self.config.seed * 2**32 + step + RANK_STRIDE * self.processes.rank
+        torch.manual_seed(seed % 2**64)
         self.model.train()
+        factor = lr_factor(step, self.total_steps, self.config.schedule)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = group["peak_lr"] * lr_factor(
-                    step, self.total_steps, self.config.schedule
-                )
-        loss, targets = self._backward(self._indices(step))
+                group["lr"] = group["peak_lr"] * factor
+        indices = self._indices(step)
+        loss, targets = self._backward(indices)
         grad_norm = self._clip()
-        if not math.isfinite(loss) or not math.isfinite(grad_norm):
-            raise TrainingError(
-                f"step {step}: the loss is {loss:g} and the gradient norm {grad_norm:g}; stopped "
-                "before the update. Try a smaller --lr or a longer warm-up"
-            )
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        if math.isfinite(loss) and math.isfinite(grad_norm):
+            for optimizer in self.optimizers:
+                optimizer.step()
+        else:
+            self._leave_out(step, indices, loss, grad_norm)
+        self._zero_grad()
         self._record(step, loss, grad_norm, targets, time.perf_counter() - began)
+
+    def _zero_grad(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
 
     def _indices(self, step: int) -> NDArray[np.int64]:
         sequences, config = len(self.job.train), self.config
@@ -183,26 +234,70 @@ class Trainer:
     def _backward(self, indices: NDArray[np.int64]) -> tuple[float, int]:
         """Mean loss of the batch and its number of targets; gradients of that mean are left behind.
 
-        Each part of the batch weighs as much as it has targets, so the update does not depend on
-        ``micro_batch_size``.
+        Each part of the batch weighs as much as it has targets, so the update depends neither on
+        ``micro_batch_size`` nor on the number of processes.
         """
-        size = self.config.micro_batch_size or len(indices)
-        parts = [self.job.train.rows(indices[i : i + size]) for i in range(0, len(indices), size)]
-        counts = [self.job.objective.count(part) for part in parts]
-        targets = max(1, sum(counts))
+        parts, counts = self._parts(indices)
+        world, objective = self.processes.world, self.job.objective
+        targets = int(self.processes.totals(sum(counts))[0])
         total = torch.zeros((), device=self.model.device)
-        for part, count in zip(parts, counts, strict=True):
-            with self._autocast():
-                loss = self.job.objective.loss(self.model, part.to(self.model.device))
-            share = loss * (count / targets)
-            share.backward()  # type: ignore[no-untyped-call]
-            total += share.detach()
-        return float(total), targets
+        for number, (part, count) in enumerate(zip(parts, counts, strict=True), start=1):
+            self._leave_if_asked()
+            with gradient_sync(self.replica, enabled=number == len(parts)):
+                with self._autocast():
+                    loss = objective.loss(self.replica, part.to(self.model.device))
+                # Gradients are averaged over the processes; what is wanted is their sum.
+                share = loss * (count * world / max(1, targets))
+                share.backward()  # type: ignore[no-untyped-call]
+            total += share.detach() / world
+        return self.processes.totals(float(total))[0], targets
+
+    def _parts(self, indices: NDArray[np.int64]) -> tuple[list[Any], list[int]]:
+        """What this process reads of a batch, and how many targets each part has.
+
+        All processes have the same number of parts, as each takes part in every exchange; where
+        there is nothing left to read, a part without targets fills the place.
+        """
+        world, objective, train = self.processes.world, self.job.objective, self.job.train
+        size = self.config.micro_batch_size or self.config.batch_size
+        mine = np.array_split(indices, world)[self.processes.rank]
+        parts = [train.rows(mine[i : i + size]) for i in range(0, len(mine), size)]
+        counts = [objective.count(part) for part in parts]
+        most = math.ceil(math.ceil(len(indices) / world) / size)
+        for _ in range(most - len(parts)):
+            parts.append(train.rows(indices[:1]))
+            counts.append(0)
+        return parts, counts
 
     def _clip(self) -> float:
         """Scale the gradients down to the allowed global norm; returns the norm before."""
         limit = self.config.optimizer.clip_norm or math.inf
-        return float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit))
+        return float(whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)))
+
+    def _leave_out(
+        self, step: int, indices: NDArray[np.int64], loss: float, grad_norm: float
+    ) -> None:
+        """Write down an update that cannot be made, and stop if there were too many of them."""
+        self.state.skipped += 1
+        file = "nowhere, as the run has no folder"
+        if self.job.out:
+            file = f"nonfinite-step-{step:08d}.json"
+            facts = {"step": step, "loss": str(loss), "grad_norm": str(grad_norm)}
+            facts["sequences"] = indices.tolist()
+            facts["input_ids"] = self.job.train.rows(indices).input_ids.tolist()
+            if self.processes.main:
+                write_text_atomic(self.job.out / file, json.dumps(facts) + "\n")
+        what = (
+            f"step {step}: the loss is {loss:g} and the gradient norm {grad_norm:g} on sequences "
+            f"{', '.join(map(str, indices[:4]))}{', ...' if len(indices) > 4 else ''} "
+            f"(the batch is in {file})"
+        )
+        if self.state.skipped > self.config.skip_nonfinite:
+            raise TrainingError(
+                f"{what}; stopped before the update. Try a smaller --lr or a longer warm-up, or "
+                "leave such updates out with --skip-nonfinite"
+            )
+        self.watch.note(f"{what}; left out, {self.state.skipped} so far")
 
     def _autocast(self) -> AbstractContextManager[None]:
         enabled = self.dtype != torch.float32
@@ -226,6 +321,17 @@ class Trainer:
                 elapsed_s=round(self.state.elapsed_s, 3),
             )
 
+    def _evaluate_if_due(self) -> None:
+        """Validate where that is due and was not done before an interruption."""
+        state = self.state
+        if state.step == 0:
+            if self.job.valid is not None and state.evaluated < 0:
+                state.first_loss = self._validate("before training")["valid_loss"]
+                state.evaluated = 0
+        elif state.evaluated < state.step and self._due(self.config.eval_every_steps):
+            self._evaluate()
+            state.evaluated = state.step
+
     def _evaluate(self) -> None:
         """Validate, and keep the weights if they are the best (or, unjudged, the last)."""
         state = self.state
@@ -241,6 +347,9 @@ class Trainer:
             state.best_figure, state.best_step, state.stale = figure, state.step, 0
             state.best_loss = figures.get("valid_loss")
             self.job.keep()
+            if self.config.states.keep_best:
+                state.evaluated = state.step
+                self._save_state()
         else:
             state.stale += 1
 
@@ -263,16 +372,21 @@ class Trainer:
             raise TrainingError("there is no validation data to compute a loss on")
         size = self.config.micro_batch_size or self.config.batch_size
         batches = steps_per_epoch(len(valid), size)
+        batches = min(batches, self.config.eval_batches or batches)
         self.model.eval()
         total, targets = 0.0, 0
-        for i in range(min(batches, self.config.eval_batches or batches)):
-            batch = valid.rows(np.arange(i * size, min((i + 1) * size, len(valid))))
-            count = self.job.objective.count(batch)
+        for first in range(0, batches, self.processes.world):
+            self._leave_if_asked()
+            i = first + self.processes.rank
+            place = min(i, batches - 1)  # a process without a batch left repeats the last one
+            batch = valid.rows(np.arange(place * size, min((place + 1) * size, len(valid))))
+            count = self.job.objective.count(batch) if i < batches else 0
             with self._autocast():
-                loss = self.job.objective.loss(self.model, batch.to(self.model.device))
+                loss = self.job.objective.loss(self.replica, batch.to(self.model.device))
             total += float(loss) * count
             targets += count
-        return total / max(1, targets)
+        sum_of_losses, all_targets = self.processes.totals(total, targets)
+        return sum_of_losses / max(1.0, all_targets)
 
 
 def total_steps(config: TrainingConfig, sequences: int) -> int:

@@ -69,5 +69,6 @@ class TaskLearning:
     def loss(self, model: TaskModel, batch: TaskBatch) -> Tensor:
         """Mean over the examples, a scalar, nats."""
         logits, lm_loss = model(batch, need_lm_loss=self.lm_coef > 0)
-        clf_loss = task_loss(logits, batch.labels, model.head, self.class_weights)
+        head = getattr(model, "module", model).head  # of many processes, the model is wrapped
+        clf_loss = task_loss(logits, batch.labels, head, self.class_weights)
         return clf_loss if lm_loss is None else clf_loss + self.lm_coef * lm_loss

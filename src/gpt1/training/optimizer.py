@@ -1,12 +1,14 @@
-"""The optimizers: AdamW with decay on matrices only, and Muon for the matrices of the blocks.
+"""The optimizers: AdamW with decay on matrices only, the authors' own Adam, and Muon.
 
-AdamW follows GPT-1 section 4.1 (decoupled decay of 0.01 on everything but biases and gains). Muon
-(Jordan et al., 2024) replaces the update of a hidden matrix by the nearest orthogonal matrix.
+AdamW follows GPT-1 section 4.1 (decoupled decay of 0.01 on everything but biases and gains);
+`OpenAIAdam` is what the paper's authors released. Muon (Jordan et al., 2024) replaces the update of
+a matrix of the blocks by the nearest orthogonal matrix.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from gpt1.config import OptimizerConfig
 from gpt1.errors import ConfigError
 from gpt1.model import GPT
 from gpt1.task_model import TaskModel
+from gpt1.training.distributed import like, whole
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic iteration that pushes all singular values towards 1."""
@@ -34,12 +37,12 @@ def build_optimizers(
     Args:
         model: What is trained.
         config: Which optimizer, with its settings.
-        lr: Peak learning rate of AdamW.
+        lr: Peak learning rate of either Adam.
         matrix_dtype: Arithmetic of Muon's orthogonalisation.
 
     Returns:
-        AdamW, and Muon before it where ``config.name`` asks for it. Each parameter group keeps its
-        peak rate under ``"peak_lr"``.
+        As ``config.name`` asks, AdamW, or `OpenAIAdam`, or Muon and AdamW. Each parameter group
+        keeps its peak rate under ``"peak_lr"``.
 
     Raises:
         ConfigError: If Muon is asked for and the model has no blocks.
@@ -51,10 +54,9 @@ def build_optimizers(
         {"params": [p for p in rest if p.dim() >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in rest if p.dim() < 2], "weight_decay": 0.0},
     ]
+    adam = OpenAIAdam if config.name == "openai" else partial(torch.optim.AdamW, fused=True)
     betas = (config.beta1, config.beta2)
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(groups, lr=lr, betas=betas, eps=config.epsilon, fused=True)
-    ]
+    optimizers: list[torch.optim.Optimizer] = [adam(groups, lr=lr, betas=betas, eps=config.epsilon)]
     if hidden:
         optimizers.insert(
             0, Muon(hidden, config.muon_lr, config.muon_momentum, config.weight_decay, matrix_dtype)
@@ -74,6 +76,56 @@ def _matrices_of_blocks(model: Backbone | TaskModel) -> list[Tensor]:
             "trained with 'adamw'"
         )
     return [p for p in backbone.h.parameters() if p.dim() == 2]
+
+
+class OpenAIAdam(torch.optim.Optimizer):
+    """Adam as GPT-1's authors released it.
+
+    Epsilon is added to the root of the *uncorrected* second moment, and the decay is multiplied by
+    the rate *with* the corrections of both moments; in AdamW it is the other way round.
+
+    Args:
+        params: Parameters or groups of them.
+        lr: Learning rate.
+        betas: Decays of the running means of gradients and of their squares.
+        eps: Added to the root of the second moment.
+        weight_decay: Of the parameters, as an update subtracts it.
+
+    Source: ``opt.py`` of the code released with GPT-1.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    self._update(p, p.grad, group)
+
+    def _update(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[p]
+        if not state:
+            # Kept as a tensor: states are saved as tensors.
+            state["step"] = torch.zeros((), dtype=torch.float32)
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
+        state["step"] += 1
+        step, (beta1, beta2) = int(state["step"]), group["betas"]
+        rate = group["lr"] * (1 - beta2**step) ** 0.5 / (1 - beta1**step)
+        mean = state["exp_avg"].lerp_(grad, 1 - beta1)
+        square = state["exp_avg_sq"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+        update = mean / (square.sqrt() + group["eps"])
+        p.sub_(update.add_(p, alpha=group["weight_decay"]), alpha=rate)
 
 
 class Muon(torch.optim.Optimizer):
@@ -114,14 +166,14 @@ class Muon(torch.optim.Optimizer):
         if not state:
             state["momentum"] = torch.zeros_like(p)
         mean = state["momentum"].lerp_(grad, 1 - group["momentum"])
-        update = grad.lerp(mean, group["momentum"])
+        update = whole(grad.lerp(mean, group["momentum"]))
         rows, columns = p.shape
         parts = columns // rows if columns == 3 * rows else 1
         square = update.view(rows, parts, -1).transpose(0, 1)  # (parts, rows, columns / parts)
         direction = orthogonalize(square.to(self.dtype)).transpose(0, 1).reshape(p.shape)
         scale = max(1.0, columns / parts / rows) ** 0.5
         p.mul_(1 - group["lr"] * group["weight_decay"])
-        p.add_(direction.to(p.dtype), alpha=-group["lr"] * scale)
+        p.add_(like(direction.to(p.dtype), p), alpha=-group["lr"] * scale)
 
 
 def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:

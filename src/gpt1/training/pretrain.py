@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from gpt1.backbone import new_backbone
+from gpt1.backbone import Backbone, new_backbone
 from gpt1.checkpoint import check_device
 from gpt1.config import BackboneConfig, GPTConfig, PrepareConfig, TrainingConfig
 from gpt1.data.batches import TokenWindows, window_order
 from gpt1.data.prepare import prepare
-from gpt1.data.remote import is_url
-from gpt1.data.shards import INDEX, Shards
+from gpt1.data.shards import Shards, is_shards
 from gpt1.tokenizer import Tokenizer
+from gpt1.training.distributed import join
 from gpt1.training.finetune import sequence_length
 from gpt1.training.loop import Job, Trainer
 from gpt1.training.objectives import LanguageModeling
@@ -23,11 +23,12 @@ from gpt1.training.run import (
     RunResult,
     check_folder,
     complete_run,
+    goes_on,
     keep_model,
     snapshot_model,
     write_settings,
 )
-from gpt1.training.tracking import LogWatcher, Watcher
+from gpt1.training.tracking import LogWatcher, Silent, Watcher
 
 
 def pretrain(
@@ -68,22 +69,36 @@ def pretrain(
         "prepare": asdict(preparation),
         **asdict(training),
     }
-    out = check_folder(out, settings, resume=resume)
-    watch = watch or LogWatcher()
-    write_settings(out, settings)
-    shards = _shards(data, out / "data", reuse=resume)
-    if shards is None:
-        shards = prepare([data], out / "data", preparation, advance=watch.advance)
-    tokenizer = Tokenizer.load(shards.folder)
-    shards.check_tokenizer(tokenizer.fingerprint)
-    torch.manual_seed(training.seed)
-    network = new_backbone(model.replace(vocab_size=tokenizer.vocab_size))
-    network.to(check_device(training.device))
+    with join(training.device) as processes:
+        watch = (watch or LogWatcher()) if processes.main else Silent()
+        resume = goes_on(out, resume=resume, watch=watch)
+        with processes.main_first():
+            folder = check_folder(out, settings, resume=resume)
+            if processes.main:
+                write_settings(folder, settings)
+            reuse = resume or not processes.main
+            shards = _shards(data, folder / "data", reuse=reuse)
+            if shards is None:
+                shards = prepare([data], folder / "data", preparation, advance=watch.advance)
+        tokenizer = Tokenizer.load(shards.folder)
+        shards.check_tokenizer(tokenizer.fingerprint)
+        torch.manual_seed(training.seed)
+        network = new_backbone(model.replace(vocab_size=tokenizer.vocab_size))
+        network.to(check_device(training.device))
+        job = _job(network, tokenizer, shards, training, folder)
+        if job.valid is None:
+            watch.note("no validation: less than one sequence of tokens is held out")
+        trainer = Trainer(network, training, job, watch=watch, resume=resume)
+        return complete_run(trainer, tokenizer, f"Pre-trained on {data}")
+
+
+def _job(
+    network: Backbone, tokenizer: Tokenizer, shards: Shards, training: TrainingConfig, out: Path
+) -> Job:
+    """Windows of the shards, to be predicted token by token."""
     seq_len = sequence_length(training, network)
     valid = [stream for stream in shards.tokens("valid") if len(stream) >= seq_len]
-    if not valid:
-        watch.note(f"no validation: less than one sequence of {seq_len} tokens is held out")
-    job = Job(
+    return Job(
         train=TokenWindows(shards.tokens("train"), seq_len, training.seed),
         order=window_order,
         valid=TokenWindows(valid, seq_len) if valid else None,
@@ -92,8 +107,6 @@ def pretrain(
         keep=keep_model(out, network, tokenizer),
         snapshot=snapshot_model(out, network, tokenizer),
     )
-    trainer = Trainer(network, training, job, watch=watch, resume=resume)
-    return complete_run(trainer, tokenizer, f"Pre-trained on {data}")
 
 
 def _shape(model: BackboneConfig) -> dict[str, Any]:
@@ -106,7 +119,5 @@ def _shape(model: BackboneConfig) -> dict[str, Any]:
 
 def _shards(data: str | Path, prepared: Path, *, reuse: bool) -> Shards | None:
     """The shards at ``data``, or those a run that is resumed has made; None: make them."""
-    if is_url(data):
-        return Shards(data)
-    folders = (Path(data), prepared) if reuse else (Path(data),)
-    return next((Shards(folder) for folder in folders if (folder / INDEX).is_file()), None)
+    places = (data, prepared) if reuse else (data,)
+    return next((Shards(place) for place in places if is_shards(place)), None)

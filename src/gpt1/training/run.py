@@ -21,7 +21,10 @@ from gpt1.errors import ConfigError, MissingExtraError
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.card import model_card
 from gpt1.training.curve import draw_loss_curve
-from gpt1.training.loop import Trainer
+from gpt1.training.distributed import current, was_restarted, whole
+from gpt1.training.loop import CARD, Trainer
+from gpt1.training.state import LATEST
+from gpt1.training.tracking import Watcher
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +34,12 @@ FREE_SETTINGS = (
     "device",
     "micro_batch_size",
     "activation_checkpointing",
+    "compile",
+    "parallel",
+    "skip_nonfinite",
     "log_every_steps",
     "save_every_steps",
+    "states",
     "snapshot_steps",
 )
 """Settings that may change when a run is resumed: where and how, not what it computes."""
@@ -45,6 +52,7 @@ class RunResult:
     Attributes:
         out: Its folder.
         complete: False if it was interrupted and can be resumed.
+        preempted: Whether that was by SIGTERM.
         step: Updates done.
         tokens: Targets trained on.
         elapsed_s: Seconds spent training.
@@ -57,6 +65,7 @@ class RunResult:
 
     out: Path
     complete: bool
+    preempted: bool
     step: int
     tokens: int
     elapsed_s: float
@@ -92,12 +101,31 @@ def check_folder(out: str | Path, settings: Mapping[str, Any], *, resume: bool) 
     check_destination(out)
     if resume:
         _check_settings(out, json.loads(json.dumps(settings)))
-    elif (out / WEIGHTS).exists() or (out / "state" / "latest").exists():
+    elif (out / WEIGHTS).exists() or begun(out):
         raise ConfigError(
             f"{out} holds a run or a model already; continue the run with --resume, or name "
             "another folder"
         )
     return out
+
+
+def begun(out: str | Path) -> bool:
+    """Whether a run in the folder has saved a state."""
+    return (Path(out) / "state" / LATEST).exists()
+
+
+def goes_on(out: str | Path, *, resume: bool, watch: Watcher) -> bool:
+    """Whether to continue the run in a folder: as asked, or as ``torchrun`` started it again.
+
+    Args:
+        out: The folder.
+        resume: What was asked for.
+        watch: Told, where it was not asked for.
+    """
+    if resume or not (was_restarted() and begun(out)):
+        return resume
+    watch.note(f"started again after a failure; going on with the run in {out}")
+    return True
 
 
 def write_settings(out: Path, settings: Mapping[str, Any]) -> None:
@@ -134,12 +162,23 @@ def _check_settings(out: Path, settings: Mapping[str, Any]) -> None:
 
 def keep_model(out: Path, model: Backbone, tokenizer: Tokenizer) -> Callable[[], None]:
     """A function that writes the model, as it then is, to the folder of its run."""
-    return lambda: save_model(out, model, tokenizer)
+    return lambda: _write(out, model, tokenizer)
 
 
 def snapshot_model(out: Path, model: Backbone, tokenizer: Tokenizer) -> Callable[[int], None]:
     """A function that writes the model, as it then is, to a folder named for the step."""
-    return lambda step: save_model(snapshot_folder(out, step), model, tokenizer)
+    return lambda step: _write(snapshot_folder(out, step), model, tokenizer)
+
+
+def _write(folder: Path, model: Backbone, tokenizer: Tokenizer) -> None:
+    """Write the model once, whole, however many processes hold it or parts of it."""
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        full = whole(tensor)  # all processes take part
+        if current().main:
+            tensors[name] = full.cpu()
+    if current().main:
+        save_model(folder, model, tokenizer, tensors=tensors)
 
 
 def snapshot_folder(out: Path, step: int) -> Path:
@@ -164,17 +203,18 @@ def complete_run(trainer: Trainer, tokenizer: Tokenizer, origin: str) -> RunResu
     result = RunResult(
         out=out,
         complete=complete,
+        preempted=trainer.stop.preempted,
         step=state.step,
         tokens=state.tokens,
         elapsed_s=state.elapsed_s,
         first_loss=state.first_loss,
         best_loss=state.best_loss,
         best_step=state.best_step,
-        curve=drawn(draw_loss_curve, out),
+        curve=drawn(draw_loss_curve, out) if current().main else None,
     )
-    if complete:
+    if complete and current().main:
         card = model_card(trainer, tokenizer, out.name, origin)
-        (out / "README.md").write_text(card, encoding="utf-8")
+        (out / CARD).write_text(card, encoding="utf-8")
     return result
 
 

@@ -90,3 +90,22 @@ class LogWatcher:
 
     def stop(self) -> None:
         """Nothing to close."""
+
+
+class Silent:
+    """Tells nobody: the watcher of all processes but the main one."""
+
+    def advance(self, doing: str, done: int, total: int) -> None:
+        """Nothing."""
+
+    def start(self, step: int, total_steps: int, unit: str) -> None:
+        """Nothing."""
+
+    def update(self, step: int, loss: float, rate: float) -> None:
+        """Nothing."""
+
+    def note(self, message: str) -> None:
+        """Nothing."""
+
+    def stop(self) -> None:
+        """Nothing."""

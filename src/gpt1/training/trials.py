@@ -18,7 +18,7 @@ from gpt1.config import TaskConfig, TrainingConfig
 from gpt1.errors import ConfigError
 from gpt1.tasks.splits import TaskData
 from gpt1.training.finetune_task import PAPER, RESULT, finetune_task, run_settings
-from gpt1.training.run import check_folder, write_settings
+from gpt1.training.run import begun, check_folder, write_settings
 from gpt1.training.tracking import LogWatcher, Watcher
 
 TRIALS = "trials.json"
@@ -53,10 +53,12 @@ class Trials:
     Attributes:
         trials: All complete runs.
         complete: False if the series was interrupted and can be resumed.
+        preempted: Whether that was by SIGTERM.
     """
 
     trials: Sequence[Trial]
     complete: bool
+    preempted: bool = False
 
     def of_rate(self, lr: float) -> list[Trial]:
         """The runs with a learning rate."""
@@ -169,14 +171,21 @@ def run_trials(  # noqa: PLR0913 (options of the public interface, by keyword)
         for number in range(seeds)
     ]
     trials: list[Trial] = []
+    preempted = False
     for number, plan in enumerate(plans, start=1):
         watch.note(f"run {number} of {len(plans)}: lr {plan.lr:g}, seed {plan.seed}")
         folder = out / "trials" / f"lr-{plan.lr:g}-seed-{plan.seed}"
-        metrics = _metrics(folder) or _run(model, data, folder, config, plan, watch)
+        metrics = _metrics(folder)
         if metrics is None:
-            break
+            resume = begun(folder)
+            result = finetune_task(model, data, folder, config, plan, resume=resume, watch=watch)
+            preempted = result.preempted
+            if not result.complete:
+                break
+            shutil.rmtree(folder / "state", ignore_errors=True)  # a complete run needs it no more
+            metrics = result.metrics
         trials.append(Trial(plan.lr, plan.seed, folder, metrics))
-    series = Trials(trials, complete=len(trials) == len(plans))
+    series = Trials(trials, complete=len(trials) == len(plans), preempted=preempted)
     write_text_atomic(out / TRIALS, json.dumps(series.as_dict(), indent=2) + "\n")
     if series.complete:
         _publish(series.best.out, out)
@@ -190,23 +199,6 @@ def _metrics(folder: Path) -> Mapping[str, float] | None:
     stored = json.loads((folder / RESULT).read_text(encoding="utf-8"))
     metrics: Mapping[str, float] = stored["metrics"]
     return metrics
-
-
-def _run(
-    model: str | Path,
-    data: TaskData,
-    folder: Path,
-    config: TaskConfig,
-    training: TrainingConfig,
-    watch: Watcher,
-) -> Mapping[str, float] | None:
-    """Metrics of one run, or None if it was interrupted."""
-    begun = (folder / "state" / "latest").exists()
-    result = finetune_task(model, data, folder, config, training, resume=begun, watch=watch)
-    if not result.complete:
-        return None
-    shutil.rmtree(folder / "state", ignore_errors=True)  # a complete run needs it no more
-    return result.metrics
 
 
 def _publish(best: Path, out: Path) -> None:
