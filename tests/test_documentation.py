@@ -53,6 +53,7 @@ from gpt1.config import (
     TrainingConfig,
 )
 from gpt1.tasks.task import NAMES, get_task
+from gpt1.training.doctor import RULES
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCE = REPOSITORY / "src" / "gpt1"
@@ -396,6 +397,14 @@ def test_the_page_of_tasks_has_the_metric_and_the_papers_figures_of_each(name: s
     assert metric == f"`{get_task(name).metrics[0]}`"
     assert ours == " and ".join(f"{result.gpt1:.1f}" for result in results)
     assert before == " and ".join(f"{result.earlier:.1f}" for result in results)
+
+
+def test_the_page_of_the_doctor_lists_every_rule_in_order_with_what_to_do() -> None:
+    text = (DOCS / "doctor.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| `([\w-]+)` \| (?:warning|error) \| \S.* \| \S.* \|$", text, re.MULTILINE
+    )
+    assert rows == [rule.__name__.replace("_", "-") for rule in RULES]
 
 
 def test_the_file_map_lists_every_module_and_no_other() -> None:

@@ -67,7 +67,7 @@ def test_shards_keep_the_mode_of_their_tokenizer(
     shards = prepare([data], tmp_path / "shards", config)
     tokenizer = Tokenizer.load(tmp_path / "shards")
     assert tokenizer.mode == (mode or "original")
-    shards.check_tokenizer(tokenizer.fingerprint)
+    assert shards.index["tokenizer"] == tokenizer.fingerprint
 
 
 def test_a_pretrained_model_keeps_the_mode_of_its_new_tokenizer(data: Path, tmp_path: Path) -> None:

@@ -57,6 +57,13 @@ def check_destination(path: str | Path) -> None:
         )
 
 
+def free_bytes(path: str | Path) -> int:
+    """Room on the disk where a file or folder is or will be."""
+    path = Path(path).resolve()
+    existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    return shutil.disk_usage(existing).free
+
+
 @contextmanager
 def atomic_folder(path: str | Path, *, size_bytes: int | None = None) -> Iterator[Path]:
     """Fill a folder so that a crash, an interrupt or a full disk leaves what was there before.
@@ -196,8 +203,7 @@ def _os_error_number(error: Exception) -> int | None:
 
 
 def _full_message(path: Path, size_bytes: int | None, reason: str) -> str:
-    existing = next(folder for folder in (path, *path.parents) if folder.exists())
-    free = f"{shutil.disk_usage(existing).free:,} bytes are free"
+    free = f"{free_bytes(path):,} bytes are free"
     needed = "" if size_bytes is None else f"it needs about {size_bytes:,} bytes and "
     return (
         f"cannot write {path}: {reason}; {needed}{free} on that disk. "

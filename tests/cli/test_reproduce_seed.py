@@ -117,4 +117,4 @@ def test_ctrl_c_during_training_leaves_a_report(
     assert "Interrupted" in output
     found = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert found["complete"] is False
-    assert found["steps"][-1]["title"] == "Packing, 40 epochs"
+    assert found["steps"][-1]["title"] == "What the doctor says before it begins"

@@ -59,13 +59,13 @@ def test_shingles_are_runs_of_five_words_whatever_their_case_and_blanks() -> Non
     assert list(shingles("")) == [b""]
 
 
-@given(st.text(), st.text())
-def test_digests_are_equal_exactly_if_the_words_are(a: str, b: str) -> None:
-    same = (
-        a.lower().encode("utf-8", "replace").split() == b.lower().encode("utf-8", "replace").split()
-    )
+NEARLY_EQUAL = st.text(alphabet="aAb é—\n", max_size=4)
+
+
+@given(NEARLY_EQUAL, NEARLY_EQUAL)
+def test_digests_are_equal_exactly_if_texts_are_but_for_case_and_blanks(a: str, b: str) -> None:
+    same = "".join(a.lower().split()) == "".join(b.lower().split())
     assert (digest(a) == digest(b)) == same
-    assert digest(f" {a}\n") == digest(a)
 
 
 def test_the_first_of_equal_documents_stays() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import lzma
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gpt1.config import PrepareConfig
+from gpt1.data import stages
 from gpt1.data.prepare import prepare
 from gpt1.data.shards import INDEX, Shards
 from gpt1.errors import DataError
@@ -107,7 +111,7 @@ def test_a_tokenizer_is_trained_with_the_asked_for_size(tmp_path: Path) -> None:
     shards = prepare([path], tmp_path / "out", config(0.1, vocab_size=60))
     tokenizer = Tokenizer.load(tmp_path / "out")
     assert tokenizer.vocab_size == 60
-    shards.check_tokenizer(tokenizer.fingerprint)
+    assert shards.index["tokenizer"] == tokenizer.fingerprint
 
 
 def test_a_given_tokenizer_is_used_and_kept_beside_the_shards(tmp_path: Path) -> None:
@@ -115,7 +119,7 @@ def test_a_given_tokenizer_is_used_and_kept_beside_the_shards(tmp_path: Path) ->
     given.save(tmp_path / "tokenizer")
     chosen = PrepareConfig(tokenizer=str(tmp_path / "tokenizer"), valid_fraction=0.0)
     shards = prepare([source(tmp_path, ["the cat", "sat on"])], tmp_path / "out", chosen)
-    shards.check_tokenizer(given.fingerprint)
+    assert shards.index["tokenizer"] == given.fingerprint
     assert Tokenizer.load(tmp_path / "out").fingerprint == given.fingerprint
     (tokens,) = shards.tokens("train")
     assert tokens.tolist() == [*given.encode("the cat"), *given.encode("sat on")]
@@ -161,3 +165,43 @@ def test_inputs_without_text_are_refused_and_nothing_is_written(tmp_path: Path) 
     with pytest.raises(DataError, match=r"there is no text in .*texts\.jsonl"):
         prepare([path], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_chunks_of_any_size_hold_every_document_once_and_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [document(number, words=number % 7 + 1) for number in range(40)]
+    path = source(tmp_path, texts)
+    for chars in (1, 33, 10**6):
+        monkeypatch.setattr(stages, "CHUNK_CHARS", chars)
+        shards = prepare([path], tmp_path / str(chars), config(0.0))
+        assert words(decoded(shards, "train")) == words(" ".join(texts))
+
+
+def test_books_are_in_the_shards_whole_and_in_order(shared_data: Path, tmp_path: Path) -> None:
+    books = shared_data / "books" / "books-00.jsonl.xz"
+    with lzma.open(books, "rt", encoding="utf-8") as stream:
+        lines = list(islice(map(json.loads, stream), 3))
+    path = tmp_path / "books.jsonl.gz"
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+    released = PrepareConfig(tokenizer=str(shared_data / "openai-bpe"), valid_fraction=0.0)
+    shards = prepare([path], tmp_path / "out", released, workers=2)
+    tokenizer = Tokenizer.load(shared_data / "openai-bpe")
+    # Repair is the first step of the tokenizer as well, so the ids are those of the book itself.
+    expected = [token for line in lines for token in tokenizer.encode(line["text"])]
+    (tokens,) = shards.tokens("train")
+    assert tokens.tolist() == expected
+    [entry] = shards.index["sources"]
+    assert (entry["license"], entry["kept"], entry["dropped"]) == (["CC0-1.0"], 3, {})
+    assert entry["tokens"] == len(expected)
+
+
+def test_a_tokenizer_with_more_ids_than_a_shard_can_hold_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Tokenizer.train(["a b"], merges=1, min_frequency=1).save(tmp_path / "tokenizer")
+    monkeypatch.setattr(Tokenizer, "vocab_size", 65_537)
+    chosen = PrepareConfig(tokenizer=str(tmp_path / "tokenizer"))
+    with pytest.raises(DataError, match=r"has 65537 ids, but those of a shard go up to 65535; use"):
+        prepare([source(tmp_path, ["a"])], tmp_path / "out", chosen)

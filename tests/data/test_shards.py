@@ -139,16 +139,8 @@ def test_a_changed_byte_is_found_by_reading_everything(
 def test_another_tokenizer_is_found_by_reading_everything(prepared: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(prepared, tmp_path / "copy")
     Tokenizer.train(["other words"] * 9, vocab_size=30).save(folder)
-    with pytest.raises(DataError, match="was made with another tokenizer"):
+    with pytest.raises(DataError, match="is not the one the tokens were made with"):
         Shards(folder).verify()
-
-
-def test_shards_of_another_tokenizer_are_refused(tmp_path: Path) -> None:
-    written = write(tmp_path)
-    written.check_tokenizer("abcdef" * 8)
-    problem = f"{tmp_path} was made with another tokenizer (abcdefabcdef) than this one (012"
-    with pytest.raises(DataError, match=re.escape(problem)):
-        written.check_tokenizer("0123456789abcdef")
 
 
 def test_the_index_is_plain_json(tmp_path: Path) -> None:

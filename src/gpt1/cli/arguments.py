@@ -100,4 +100,9 @@ def add_run_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="Continue the run in --out, with the settings it was started with.",
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="Train nothing: say what the run would do and need, and what is wrong with it.",
+    )
     parser.add_argument("--json", action="store_true", help="Print the result as one JSON object.")

@@ -10,6 +10,7 @@ from gpt1.config import TextConfig, TrainingConfig
 EXAMPLES = """\
 gpt1 finetune lm --data jokes.csv --text-column Joke --prefix "JOKE: " --out runs/jokes
 gpt1 finetune lm --config recipes/jokes.yaml --data jokes.csv --out runs/jokes
+gpt1 finetune lm --config recipes/jokes.yaml --data jokes.csv --out runs/jokes --dry-run
 gpt1 finetune lm --out runs/jokes --resume"""
 
 
@@ -26,15 +27,17 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Train and report."""
     from gpt1.cli.progress import TrainingProgress
-    from gpt1.cli.report import report_run
-    from gpt1.training.finetune import finetune_lm
+    from gpt1.cli.report import report_plan, report_run
+    from gpt1.training.finetune import finetune_lm, plan_finetune_lm
 
-    result = finetune_lm(
+    what = (
         arguments.model,
         collect(TextConfig, arguments),
         arguments.out,
         collect(TrainingConfig, arguments),
-        resume=arguments.resume,
-        watch=TrainingProgress(),
     )
+    if arguments.dry_run:
+        plan = plan_finetune_lm(*what, resume=arguments.resume)
+        return report_plan(plan, as_json=arguments.json)
+    result = finetune_lm(*what, resume=arguments.resume, watch=TrainingProgress())
     return report_run(result, "finetune lm", as_json=arguments.json)

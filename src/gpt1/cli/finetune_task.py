@@ -8,7 +8,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from gpt1.cli.arguments import add_fields, add_run_arguments, collect
-from gpt1.config import TaskConfig, TaskSource, TrainingConfig
+from gpt1.config import OF_LANGUAGE_MODELS, TaskConfig, TaskSource, TrainingConfig
 
 EXAMPLES = """\
 gpt1 finetune task cola --data GLUE --model openai-community/openai-gpt --out runs/cola
@@ -56,7 +56,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_fields(
         parser,
         TrainingConfig,
-        leave_out=["seq_len", "lr", "schedule.warmup_fraction"],
+        leave_out=[*OF_LANGUAGE_MODELS, "lr", "schedule.warmup_fraction"],
         defaults={"eval_every_steps": 0},
     )
 
@@ -76,9 +76,9 @@ def _fill_in(arguments: Namespace) -> None:
 def run(arguments: Namespace) -> int:
     """Train and report."""
     from gpt1.cli.progress import TrainingProgress, say
-    from gpt1.cli.report import print_facts, say_interrupted
+    from gpt1.cli.report import print_facts, report_plan, say_interrupted
     from gpt1.tasks.splits import read_task_data
-    from gpt1.training.finetune_task import finetune_task
+    from gpt1.training.finetune_task import finetune_task, plan_finetune_task
     from gpt1.training.trials import run_trials
 
     _fill_in(arguments)
@@ -90,6 +90,9 @@ def run(arguments: Namespace) -> int:
         note=say,
     )
     out, resume, watch = Path(arguments.out), arguments.resume, TrainingProgress()
+    if arguments.dry_run:
+        plan = plan_finetune_task(arguments.model, data, out, config, training, resume=resume)
+        return report_plan(plan, as_json=arguments.json)
     if arguments.seeds == 1 and not arguments.lr_grid:
         result = finetune_task(
             arguments.model, data, out, config, training, resume=resume, watch=watch

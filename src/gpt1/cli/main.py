@@ -88,7 +88,9 @@ def _run(name: str, words: list[str]) -> int:
     from gpt1.cli.parsing import parse
 
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("gpt1").setLevel(logging.INFO)
+    # Of the processes torchrun starts, the first tells what all of them do.
+    first = os.environ.get("RANK", "0") == "0"
+    logging.getLogger("gpt1").setLevel(logging.INFO if first else logging.ERROR)
     module = importlib.import_module("gpt1.cli." + name.replace(" ", "_").replace("-", "_"))
     return int(module.run(parse(name, module, words)))
 

@@ -62,16 +62,19 @@ def model_shape(arguments: Namespace) -> BackboneConfig:
 def run(arguments: Namespace) -> int:
     """Train and report."""
     from gpt1.cli.progress import TrainingProgress
-    from gpt1.cli.report import report_run
-    from gpt1.training.pretrain import pretrain
+    from gpt1.cli.report import report_plan, report_run
+    from gpt1.training.pretrain import plan_pretrain, pretrain
 
-    result = pretrain(
+    what = (
         arguments.data,
         arguments.out,
         collect(TrainingConfig, arguments),
         model_shape(arguments),
         collect(PrepareConfig, arguments.prepare),
-        resume=arguments.resume,
-        watch=TrainingProgress(),
     )
+    watch = TrainingProgress()
+    if arguments.dry_run:
+        plan = plan_pretrain(*what, resume=arguments.resume, watch=watch)
+        return report_plan(plan, as_json=arguments.json)
+    result = pretrain(*what, resume=arguments.resume, watch=watch)
     return report_run(result, "pretrain", as_json=arguments.json)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gpt1.cli.progress import say
 
 if TYPE_CHECKING:
+    from gpt1.training.plan import Plan
     from gpt1.training.run import RunResult
 
 
@@ -42,12 +43,35 @@ def report_run(result: RunResult, command: str, *, as_json: bool) -> int:
     Returns:
         The exit code: 0, or 130 if the user interrupted the run.
     """
+    from gpt1.training.distributed import launched_rank
+
+    if launched_rank():  # the first process speaks for all
+        return 0
     print_facts(result.as_dict(), as_json=as_json)
     folder = shlex.quote(str(result.out))
     if not result.complete:
         return say_interrupted(command, folder, preempted=result.preempted)
     say(f'Try it: gpt1 generate "..." --model {folder}')
     return 0
+
+
+def report_plan(plan: Plan, *, as_json: bool) -> int:
+    """Say what a run would do and what is wrong with it.
+
+    Args:
+        plan: Of the run.
+        as_json: Print one JSON object.
+
+    Returns:
+        The exit code: 0, or 2 if the run cannot work.
+    """
+    facts = plan.as_dict()
+    if not as_json:
+        del facts["findings"]
+    print_facts(facts, as_json=as_json)
+    for finding in () if as_json else plan.findings:
+        sys.stdout.write(f"{finding}\n")
+    return 0 if plan.works else 2
 
 
 def say_interrupted(command: str, folder: str, *, preempted: bool) -> int:

@@ -131,6 +131,11 @@ class TokenWindows:
         return offsets
 
 
+def some_rows(source: BatchSource, number: int) -> Any:
+    """So many sequences, the first ones; of a source that has fewer, some more than once."""
+    return source.rows(np.resize(np.arange(min(number, len(source))), number))
+
+
 def steps_per_epoch(sequences: int, batch_size: int) -> int:
     """Updates in one pass over the data; the last one may be smaller."""
     return -(-sequences // batch_size)

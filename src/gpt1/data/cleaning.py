@@ -21,8 +21,12 @@ SAMPLE_CHARS = 2000
 """Characters at the beginning, in the middle and at the end by which a language is told."""
 
 _WORD = re.compile(r"\w+")
-_MARKUP = frozenset("#%&*/@\\_{}[]")
-"""Punctuation of code and markup; the rest of it is that of prose."""
+_ASCII = bytes(range(128))
+_BLANKS = bytes(byte for byte in _ASCII if chr(byte).isspace())
+# The punctuation among them is that of code and markup; the rest of it is that of prose.
+_SYMBOLS = b"#%&*/@\\_{}[]" + bytes(
+    byte for byte in _ASCII if unicodedata.category(chr(byte))[0] in "SC" and byte not in _BLANKS
+)
 
 
 def clean(document: Document, config: CleaningConfig) -> Document | Dropped:
@@ -78,12 +82,15 @@ def symbol_share(text: str) -> float:
     Symbols are what Unicode counts as such or as control characters (categories S and C), and
     ``# % & * / @ \ _ { } [ ]``.
     """
-    blanks = symbols = 0
-    for char in set(text):  # a text has few different characters, and counting one is fast
+    data = text.encode("utf-8", "replace")
+    blanks = len(data) - len(data.translate(None, _BLANKS))
+    symbols = len(data) - len(data.translate(None, _SYMBOLS))
+    others = data.translate(None, _ASCII).decode()  # few, and counting one of them is fast
+    for char in set(others):
         if char.isspace():
-            blanks += text.count(char)
-        elif char in _MARKUP or unicodedata.category(char)[0] in "SC":
-            symbols += text.count(char)
+            blanks += others.count(char)
+        elif unicodedata.category(char)[0] in "SC":
+            symbols += others.count(char)
     return symbols / max(len(text) - blanks, 1)
 
 

@@ -151,19 +151,6 @@ class Shards:
     def _read_index(self) -> str:
         return (self.folder / INDEX).read_text(encoding="utf-8")
 
-    def check_tokenizer(self, fingerprint: str) -> None:
-        """Refuse a tokenizer other than the one the shards were made with.
-
-        Raises:
-            DataError: If the fingerprints differ.
-        """
-        if fingerprint != self.index["tokenizer"]:
-            raise DataError(
-                f"{self.folder} was made with another tokenizer "
-                f"({self.index['tokenizer'][:12]}) than this one ({fingerprint[:12]}); "
-                "prepare the data again"
-            )
-
     def tokens(self, split: str) -> list[NDArray[np.uint16]]:
         """The files of a split, each memory-mapped.
 
@@ -190,7 +177,12 @@ class Shards:
                     f"{path} has SHA-256 {found[:12]} but {INDEX} says {entry['sha256'][:12]}: it "
                     f"is not what was written; {self._remedy(path)}"
                 )
-        self.check_tokenizer(Tokenizer.load(self.folder).fingerprint)
+        found = Tokenizer.load(self.folder).fingerprint
+        if found != self.index["tokenizer"]:
+            raise DataError(
+                f"the tokenizer in {self.folder} ({found[:12]}) is not the one the tokens were "
+                f"made with ({self.index['tokenizer'][:12]}); prepare the data again"
+            )
 
     def _file(self, entry: Mapping[str, Any]) -> Path:
         """A file of the right size on this machine."""

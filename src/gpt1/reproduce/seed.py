@@ -21,6 +21,7 @@ from gpt1.hub import EXAMPLE_ID
 from gpt1.language_model import LanguageModel, load
 from gpt1.reproduce import first_steps
 from gpt1.reproduce.defects import Contest, continuations, defects, held_out_losses
+from gpt1.reproduce.diagnosis import diagnosis_section, our_checkup, tutorial_checkup
 from gpt1.reproduce.findings import Section, Value
 from gpt1.reproduce.judge import Judge
 from gpt1.reproduce.packing import measure_tutorial, packing_section
@@ -159,6 +160,7 @@ class Walk:
         data = write_jokes(out / "train.jsonl", task.jokes)
         run = OurRun(task, data, out / "model", learning_rate(settings, model))
         yield packing_section(packing, run.packing, epochs=settings.passes, limit=limit)
+        yield diagnosis_section(tutorial_checkup(packing, self.lm), our_checkup(run))
         watch.note("training by the tutorial's recipe")
         tutorial = train_tutorial(task, packing, limit)
         report.curves["tutorial"] = tutorial.curve

@@ -94,11 +94,29 @@ def join(device: str) -> Iterator[Processes]:
         )
     if kind.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if kind.type == "cuda" else "gloo")
-    try:
-        yield current()
-    finally:
-        dist.destroy_process_group()
+    _init_group("nccl" if kind.type == "cuda" else "gloo")
+    yield current()
+    # Not after a failure: there it may wait for a process that has died.
+    dist.destroy_process_group()
+
+
+def _init_group(backend: str) -> None:
+    """Meet the other processes.
+
+    Where ``torchrun`` starts them again, its store still holds the addresses of those that died
+    (pytorch issue 135712), so each attempt has its own keys. On several nodes the counts of
+    attempts may differ; there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 is the remedy.
+    """
+    if os.environ.get("LOCAL_WORLD_SIZE") != os.environ["WORLD_SIZE"]:
+        dist.init_process_group(backend)
+        return
+    store, rank, world = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
+    attempt = dist.PrefixStore(f"attempt-{_restarts()}", store)  # type: ignore[attr-defined]
+    dist.init_process_group(backend, store=attempt, rank=rank, world_size=world)
+
+
+def _restarts() -> int:
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def refuse_many(what: str) -> None:
@@ -122,9 +140,14 @@ def current() -> Processes:
     return Processes(dist.get_rank(), dist.get_world_size())
 
 
+def launched_rank() -> int:
+    """Number of this process among those ``torchrun`` started; 0 if it was started otherwise."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def was_restarted() -> bool:
     """Whether ``torchrun`` started the processes again because one of them died."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    return _restarts() > 0
 
 
 def distribute(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -13,14 +14,18 @@ import torch
 from gpt1.backbone import Backbone, require_gpt
 from gpt1.checkpoint import load_model, locate
 from gpt1.config import TextConfig, TrainingConfig
-from gpt1.data.batches import PackedRows
+from gpt1.data.batches import PackedRows, some_rows
 from gpt1.data.packing import TokenTexts, pack
 from gpt1.data.sources import TextSource
 from gpt1.errors import ConfigError, DataError
 from gpt1.tokenizer import Tokenizer
+from gpt1.training.checkup import Checkup, TypedMarkers, examine, examine_disk, examine_texts
 from gpt1.training.distributed import join
+from gpt1.training.doctor import consult
 from gpt1.training.loop import Job, Trainer
 from gpt1.training.objectives import LanguageModeling
+from gpt1.training.plan import Plan, make_plan
+from gpt1.training.report_card import About
 from gpt1.training.run import (
     RunResult,
     check_folder,
@@ -30,6 +35,7 @@ from gpt1.training.run import (
     snapshot_model,
     write_settings,
 )
+from gpt1.training.samples import sampler
 from gpt1.training.tracking import LogWatcher, Silent, Watcher
 
 
@@ -71,40 +77,96 @@ def finetune_lm(
         resume = goes_on(out, resume=resume, watch=watch)
         with processes.main_first():
             folder = check_folder(out, settings, resume=resume)
-            start = locate(model)
-        loaded = load_model(start, device=training.device, dtype="float32")
-        network = require_gpt(loaded, "fine-tuning on packed texts")
-        tokenizer = Tokenizer.load(start, texts.tokenizer_mode)
-        torch.manual_seed(training.seed)
-        add_end_token(network, tokenizer, texts.end_token)
-        job = _job(network, tokenizer, texts, training, folder)
+            locate(model)
+        run = prepare_texts(model, texts, training)
+        consult(examine_disk(run.checkup, folder), watch)
         if processes.main:
             write_settings(folder, settings)
-        if job.valid is None and (texts.valid_data or texts.valid_fraction):
+        if run.valid is None and (texts.valid_data or texts.valid_fraction):
             watch.note("no validation: no text is held out, or none has two tokens")
-        trainer = Trainer(network, training, job, watch=watch, resume=resume)
-        return complete_run(trainer, tokenizer, f"Fine-tuned from {model} on {texts.data}")
+        prompts = _prompts(texts, training)
+        job = Job(
+            train=run.train,
+            valid=run.valid,
+            objective=LanguageModeling(),
+            out=folder,
+            keep=keep_model(folder, run.network, run.tokenizer),
+            snapshot=snapshot_model(folder, run.network, run.tokenizer),
+            sample=sampler(run.network, run.tokenizer, prompts, training.seed)
+            if training.sample_every_steps
+            else None,
+        )
+        trainer = Trainer(run.network, training, job, watch=watch, resume=resume)
+        about = About(
+            origin=f"Fine-tuned from {model} on {texts.data}",
+            command="finetune lm",
+            prompts=prompts,
+        )
+        return complete_run(trainer, run.tokenizer, about)
 
 
-def _job(
-    network: Backbone, tokenizer: Tokenizer, texts: TextConfig, training: TrainingConfig, out: Path
-) -> Job:
-    """Packed rows of the texts, to be predicted token by token."""
+def plan_finetune_lm(
+    model: str | Path,
+    texts: TextConfig,
+    out: str | Path,
+    training: TrainingConfig,
+    *,
+    resume: bool = False,
+) -> Plan:
+    """What `finetune_lm` would do with the same arguments; nothing is trained or written.
+
+    Raises:
+        Gpt1Error: As `finetune_lm` does before it begins; what its rules find is in the plan.
+    """
+    settings = {"model": str(model), **asdict(texts), **asdict(training)}
+    out = check_folder(out, settings, resume=resume)
+    run = prepare_texts(model, texts, training)
+    checkup = examine_disk(run.checkup, out)
+    return make_plan(checkup, run.network, LanguageModeling(), partial(some_rows, run.train))
+
+
+@dataclass(frozen=True)
+class TextRun:
+    """A fine-tuning on texts that can begin.
+
+    Attributes:
+        network: With a row for the end token.
+        tokenizer: With the end token.
+        train: Rows to train on.
+        valid: Rows to validate on, or None.
+        checkup: What the doctor looks at, but for the disk.
+    """
+
+    network: Backbone
+    tokenizer: Tokenizer
+    train: PackedRows
+    valid: PackedRows | None
+    checkup: Checkup
+
+
+def prepare_texts(model: str | Path, texts: TextConfig, training: TrainingConfig) -> TextRun:
+    """Load the model, and encode and pack the texts; arguments as of `finetune_lm`."""
+    folder = locate(model)
+    loaded = load_model(folder, device=training.device, dtype="float32")
+    network = require_gpt(loaded, "fine-tuning on packed texts")
+    tokenizer = Tokenizer.load(folder, texts.tokenizer_mode)
+    torch.manual_seed(training.seed)
+    add_end_token(network, tokenizer, texts.end_token)
     seq_len = sequence_length(training, network)
-    train, valid = (
-        packed_rows(ids, seq_len, training.seed)
-        for ids in encode_splits(texts, tokenizer, training.seed)
-    )
+    typed = TypedMarkers(TextSource(texts.data, texts.text_column))
+    splits = encode_splits(texts, tokenizer, training.seed, typed)
+    train, valid = (packed_rows(ids, seq_len, training.seed) for ids in splits)
     if train is None:
         raise DataError(f"{texts.data} leaves no text to train on; give more, or longer texts")
-    return Job(
-        train=train,
-        valid=valid,
-        objective=LanguageModeling(),
-        out=out,
-        keep=keep_model(out, network, tokenizer),
-        snapshot=snapshot_model(out, network, tokenizer),
-    )
+    tokens = len(splits[0].ids)
+    run = examine(network, training, sequences=len(train), tokens=tokens, fine_tuned=True)
+    checkup = examine_texts(run, model, tokenizer, texts, splits, typed.texts_with)
+    return TextRun(network, tokenizer, train, valid, checkup)
+
+
+def _prompts(texts: TextConfig, training: TrainingConfig) -> list[str]:
+    """What samples begin with: as the texts do."""
+    return [(texts.prefix + prompt).strip() for prompt in training.sample_prompts]
 
 
 def add_end_token(model: Backbone, tokenizer: Tokenizer, end_token: str | None) -> None:
@@ -128,17 +190,18 @@ def sequence_length(training: TrainingConfig, model: Backbone) -> int:
 
 
 def encode_splits(
-    config: TextConfig, tokenizer: Tokenizer, seed: int
+    config: TextConfig, tokenizer: Tokenizer, seed: int, source: Iterable[str] | None = None
 ) -> tuple[TokenTexts, TokenTexts]:
     """Token ids of the training and the validation texts, prefix and end token included.
 
     Held out is a random share of the texts, or, where they are too few for that, the last part of
-    each: so a single long text can be trained on.
+    each: so a single long text can be trained on. ``source`` stands for the texts of ``data``.
     """
-    texts = encode_texts(TextSource(config.data, config.text_column), config, tokenizer)
+    source = TextSource(config.data, config.text_column) if source is None else source
+    texts = encode_texts(source, config, tokenizer)
     if config.valid_data is not None:
-        source = TextSource(config.valid_data, config.text_column)
-        return texts, encode_texts(source, config, tokenizer)
+        valid = TextSource(config.valid_data, config.text_column)
+        return texts, encode_texts(valid, config, tokenizer)
     held_out = round(len(texts) * config.valid_fraction)
     if config.valid_fraction and not held_out:
         kept = np.round(texts.lengths * (1 - config.valid_fraction)).astype(np.int64)

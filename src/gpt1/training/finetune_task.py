@@ -16,7 +16,14 @@ from torch import nn
 from gpt1.atomic import write_text_atomic
 from gpt1.backbone import Backbone, require_gpt
 from gpt1.checkpoint import load_model, locate
-from gpt1.config import GPTConfig, HeadConfig, ScheduleConfig, TaskConfig, TrainingConfig
+from gpt1.config import (
+    OF_LANGUAGE_MODELS,
+    GPTConfig,
+    HeadConfig,
+    ScheduleConfig,
+    TaskConfig,
+    TrainingConfig,
+)
 from gpt1.data.batches import steps_per_epoch
 from gpt1.errors import ConfigError, DataError
 from gpt1.evaluation.predicting import judge, predict_encoded
@@ -29,10 +36,19 @@ from gpt1.tasks.labels import default_metrics, encode_labels, infer_head
 from gpt1.tasks.splits import TaskData, subset
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.card import task_card
+from gpt1.training.checkup import (
+    Checkup,
+    examine,
+    examine_disk,
+    examine_examples,
+    examine_vocabulary,
+)
 from gpt1.training.curve import draw_task_curve
 from gpt1.training.distributed import refuse_many
+from gpt1.training.doctor import consult
 from gpt1.training.loop import CARD, Job, Trainer
 from gpt1.training.objectives import TaskLearning
+from gpt1.training.plan import Plan, make_plan
 from gpt1.training.run import check_folder, drawn, snapshot_folder, write_settings
 from gpt1.training.tracking import LogWatcher, Watcher
 
@@ -117,6 +133,7 @@ class TaskRun:
         self.valid_labels = encode_labels([example.label for example in valid], head)
         self.metrics = data.task.metrics or default_metrics(head)
         self.objective = task_objective(self.labels, self.model, config)
+        self._origin = model, train, valid, config
         self._kept: dict[str, torch.Tensor] = {}
 
     def fit(
@@ -153,6 +170,19 @@ class TaskRun:
             metrics=self.score() if self.valid and complete else {},
             truncation=self.truncation,
         )
+
+    def checkup(self, out: Path) -> Checkup:
+        """What the doctor looks at, if this runs in a folder."""
+        model, train, valid, config = self._origin
+        run = examine(
+            self.model,
+            self.training,
+            sequences=len(self.rows),
+            tokens=int(self.rows.lengths.sum()),
+            fine_tuned=config.transfer_layers is None,
+        )
+        run = examine_vocabulary(run, model, self.tokenizer)
+        return examine_disk(examine_examples(run, train, valid, cut=self.truncation.cut), out)
 
     def _job(self, out: Path | None) -> Job:
         return Job(
@@ -219,9 +249,11 @@ def finetune_task(
     settings = run_settings(model, data, config, training)
     out = check_folder(out, settings, resume=resume)
     run = TaskRun(model, data, config, training)
-    write_settings(out, settings)
     watch = watch or LogWatcher()
-    watch.note(str(run.truncation))
+    consult(run.checkup(out), watch)
+    write_settings(out, settings)
+    if not run.truncation.cut:  # else the doctor has told
+        watch.note(str(run.truncation))
     result = run.fit(out=out, resume=resume, watch=watch)
     drawn(draw_task_curve, out)
     if result.complete:
@@ -230,6 +262,29 @@ def finetune_task(
         card = task_card(out.name, run.model, result.as_dict(), settings)
         write_text_atomic(out / CARD, card)
     return result
+
+
+def plan_finetune_task(
+    model: str | Path,
+    data: TaskData,
+    out: str | Path,
+    config: TaskConfig | None = None,
+    training: TrainingConfig = PAPER,
+    *,
+    resume: bool = False,
+) -> Plan:
+    """What `finetune_task` would do with the same arguments; nothing is trained or written.
+
+    Raises:
+        Gpt1Error: As `finetune_task` does before it begins; what its rules find is in the plan.
+    """
+    config = config or TaskConfig()
+    out = check_folder(out, run_settings(model, data, config, training), resume=resume)
+    run = TaskRun(model, data, config, training)
+    longest = int(np.argmax(run.rows.lengths))
+    return make_plan(
+        run.checkup(out), run.model, run.objective, lambda n: run.rows.rows(np.full(n, longest))
+    )
 
 
 def suited_training(n_embd: int) -> TrainingConfig:
@@ -242,8 +297,7 @@ def run_settings(
 ) -> dict[str, Any]:
     """All settings of a run, as plain data."""
     settings = {"model": str(model), **data.source, **asdict(config), **asdict(training)}
-    del settings["seq_len"]
-    return settings
+    return {name: value for name, value in settings.items() if name not in OF_LANGUAGE_MODELS}
 
 
 def _with_epochs(training: TrainingConfig, examples: int) -> TrainingConfig:
@@ -251,6 +305,11 @@ def _with_epochs(training: TrainingConfig, examples: int) -> TrainingConfig:
     if training.seq_len is not None:
         raise ConfigError(
             f"seq_len is {training.seq_len} but examples are not packed; leave it out"
+        )
+    if training.sample_every_steps:
+        raise ConfigError(
+            f"sample_every_steps is {training.sample_every_steps} but a task model writes no "
+            "texts; leave it out"
         )
     if training.eval_every_steps:
         return training

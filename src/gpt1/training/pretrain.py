@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -11,14 +13,18 @@ import torch
 from gpt1.backbone import Backbone, new_backbone
 from gpt1.checkpoint import check_device
 from gpt1.config import BackboneConfig, GPTConfig, PrepareConfig, TrainingConfig
-from gpt1.data.batches import TokenWindows, window_order
+from gpt1.data.batches import TokenWindows, some_rows, window_order
 from gpt1.data.prepare import prepare
 from gpt1.data.shards import Shards, is_shards
 from gpt1.tokenizer import Tokenizer
+from gpt1.training.checkup import Checkup, examine, examine_disk
 from gpt1.training.distributed import join
+from gpt1.training.doctor import consult
 from gpt1.training.finetune import sequence_length
 from gpt1.training.loop import Job, Trainer
 from gpt1.training.objectives import LanguageModeling
+from gpt1.training.plan import Plan, make_plan
+from gpt1.training.report_card import About
 from gpt1.training.run import (
     RunResult,
     check_folder,
@@ -28,6 +34,7 @@ from gpt1.training.run import (
     snapshot_model,
     write_settings,
 )
+from gpt1.training.samples import sampler
 from gpt1.training.tracking import LogWatcher, Silent, Watcher
 
 
@@ -63,12 +70,7 @@ def pretrain(
         TrainingError: If the loss stops being finite.
     """
     preparation = preparation or PrepareConfig()
-    settings = {
-        "data": str(data),
-        **_shape(model),
-        "prepare": asdict(preparation),
-        **asdict(training),
-    }
+    settings = _settings(data, training, model, preparation)
     with join(training.device) as processes:
         watch = (watch or LogWatcher()) if processes.main else Silent()
         resume = goes_on(out, resume=resume, watch=watch)
@@ -80,33 +82,110 @@ def pretrain(
             shards = _shards(data, folder / "data", reuse=reuse)
             if shards is None:
                 shards = prepare([data], folder / "data", preparation, advance=watch.advance)
-        tokenizer = Tokenizer.load(shards.folder)
-        shards.check_tokenizer(tokenizer.fingerprint)
-        torch.manual_seed(training.seed)
-        network = new_backbone(model.replace(vocab_size=tokenizer.vocab_size))
-        network.to(check_device(training.device))
-        job = _job(network, tokenizer, shards, training, folder)
-        if job.valid is None:
+        run = prepare_shards(shards, training, model)
+        consult(examine_disk(run.checkup, folder), watch)
+        if run.valid is None:
             watch.note("no validation: less than one sequence of tokens is held out")
-        trainer = Trainer(network, training, job, watch=watch, resume=resume)
-        return complete_run(trainer, tokenizer, f"Pre-trained on {data}")
+        job = Job(
+            train=run.train,
+            valid=run.valid,
+            order=window_order,
+            objective=LanguageModeling(),
+            out=folder,
+            keep=keep_model(folder, run.network, run.tokenizer),
+            snapshot=snapshot_model(folder, run.network, run.tokenizer),
+            sample=sampler(run.network, run.tokenizer, training.sample_prompts, training.seed)
+            if training.sample_every_steps
+            else None,
+        )
+        trainer = Trainer(run.network, training, job, watch=watch, resume=resume)
+        about = About(
+            origin=f"Pre-trained on {data}", command="pretrain", prompts=training.sample_prompts
+        )
+        return complete_run(trainer, run.tokenizer, about)
 
 
-def _job(
-    network: Backbone, tokenizer: Tokenizer, shards: Shards, training: TrainingConfig, out: Path
-) -> Job:
-    """Windows of the shards, to be predicted token by token."""
+def plan_pretrain(
+    data: str | Path,
+    out: str | Path,
+    training: TrainingConfig,
+    model: BackboneConfig,
+    preparation: PrepareConfig | None = None,
+    *,
+    resume: bool = False,
+    watch: Watcher | None = None,
+) -> Plan:
+    """What `pretrain` would do with the same arguments; nothing is trained, or written to ``out``.
+
+    Texts are prepared in a temporary folder, which takes as long as in a run.
+
+    Raises:
+        Gpt1Error: As `pretrain` does before it begins; what its rules find is in the plan.
+    """
+    preparation, watch = preparation or PrepareConfig(), watch or LogWatcher()
+    out = check_folder(out, _settings(data, training, model, preparation), resume=resume)
+    with TemporaryDirectory() as folder:
+        shards = _shards(data, out / "data", reuse=resume)
+        if shards is None:
+            shards = prepare([data], folder, preparation, advance=watch.advance)
+        run = prepare_shards(shards, training, model)
+        checkup = examine_disk(run.checkup, out)
+        return make_plan(checkup, run.network, LanguageModeling(), partial(some_rows, run.train))
+
+
+@dataclass(frozen=True)
+class ShardRun:
+    """A pre-training that can begin.
+
+    Attributes:
+        network: With fresh weights.
+        tokenizer: Of the shards.
+        train: Windows to train on.
+        valid: Windows to validate on, or None.
+        checkup: What the doctor looks at, but for the disk.
+    """
+
+    network: Backbone
+    tokenizer: Tokenizer
+    train: TokenWindows
+    valid: TokenWindows | None
+    checkup: Checkup
+
+
+def prepare_shards(shards: Shards, training: TrainingConfig, model: BackboneConfig) -> ShardRun:
+    """Make the network, and map the tokens of the shards."""
+    tokenizer = Tokenizer.load(shards.folder)
+    torch.manual_seed(training.seed)
+    network = new_backbone(model.replace(vocab_size=tokenizer.vocab_size))
+    network.to(check_device(training.device))
     seq_len = sequence_length(training, network)
+    train = TokenWindows(shards.tokens("train"), seq_len, training.seed)
     valid = [stream for stream in shards.tokens("valid") if len(stream) >= seq_len]
-    return Job(
-        train=TokenWindows(shards.tokens("train"), seq_len, training.seed),
-        order=window_order,
-        valid=TokenWindows(valid, seq_len) if valid else None,
-        objective=LanguageModeling(),
-        out=out,
-        keep=keep_model(out, network, tokenizer),
-        snapshot=snapshot_model(out, network, tokenizer),
+    tokens = len(train) * seq_len
+    run = examine(network, training, sequences=len(train), tokens=tokens, fine_tuned=False)
+    return ShardRun(
+        network,
+        tokenizer,
+        train,
+        TokenWindows(valid, seq_len) if valid else None,
+        replace(
+            run,
+            fingerprint=tokenizer.fingerprint,
+            data_fingerprint=shards.index["tokenizer"],
+        ),
     )
+
+
+def _settings(
+    data: str | Path, training: TrainingConfig, model: BackboneConfig, preparation: PrepareConfig
+) -> dict[str, Any]:
+    """All settings of a run, as plain data."""
+    return {
+        "data": str(data),
+        **_shape(model),
+        "prepare": asdict(preparation),
+        **asdict(training),
+    }
 
 
 def _shape(model: BackboneConfig) -> dict[str, Any]:
