@@ -117,8 +117,10 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def wandb_records(out: Path) -> Iterator[Any]:
     """All records of all offline files, in the order written."""
+    import wandb
     from wandb.proto.wandb_internal_pb2 import Record
 
+    wandb.teardown()  # a finished run may still be on its way to the file
     for file in sorted(out.glob("wandb/offline-run-*/*.wandb"), key=lambda f: f.stat().st_mtime_ns):
         for data in leveldb_log(file.read_bytes()):
             yield Record.FromString(data)
