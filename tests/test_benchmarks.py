@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks import decode, finetune, options, pack, report, startup, task
+from benchmarks import decode, finetune, options, pack, report, startup, step, task
 from benchmarks.__main__ import main
 from benchmarks.child import call
 from benchmarks.machine import bandwidth_probe, facts, peak_rss_mb
@@ -145,6 +145,22 @@ def test_the_tutorial_trains_our_module_and_transformers_alike(
     start = load_model(tiny.model).state_dict()
     assert not torch.allclose(ours["h.0.attn.c_attn.weight"], start["h.0.attn.c_attn.weight"])
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+def test_step_predicts_an_update_alone_and_on_two_processes(tiny: Options) -> None:
+    found = step.run(tiny)
+    assert measures(found) == [
+        ("update, 1 process, tiny", "predicted"),
+        ("update, 2 processes, tiny", "predicted"),
+    ]
+    assert found.settings["all_reduce_gb_per_s"] > 0
+
+
+def test_step_asks_the_model_with_the_rates_of_the_round() -> None:
+    case = step.QUICK["tiny"]
+    slow = {"flops": 1e6, "bandwidth": 1e15}
+    flops = 6 * (12 * 16**2 + 50 * 16) + 12 * 16 * 8
+    assert step.predicted(case, slow) == pytest.approx(2 * 8 * flops / 1e6, rel=1e-3)
 
 
 def test_startup_runs_each_command_once_more_than_it_counts(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ from gpt1.config import (
     TextConfig,
     TrainingConfig,
 )
+from gpt1.scaling import Plan
 from gpt1.tasks.task import NAMES, get_task
 from gpt1.training.doctor import RULES
 
@@ -72,15 +73,19 @@ TABLES: dict[str, list[tuple[type[Any], str]]] = {
         (StatesConfig, "states."),
     ],
     "pretraining.md": [(GPTConfig, "model."), (LSTMConfig, "lstm."), (PrepareConfig, "prepare.")],
+    "scaling.md": [(Plan, "")],
     "tasks.md": [(TaskSource, ""), (TaskConfig, ""), (HeadConfig, "gpt1_head.")],
 }
 """Which page lists the settings of which config, and under what prefix."""
 
 FOREIGN_FLAGS = {
     *("--extra-index-url", "--strict"),
+    *("--max-restarts", "--nnodes", "--nproc-per-node", "--shutdown-timeout", "--standalone"),
+    *("--rdzv-backend", "--rdzv-endpoint", "--rdzv-id"),
     *("--batch_size", "--include_path", "--limit", "--model_args", "--output_path", "--tasks"),
+    "--logdir",
 }
-"""Flags of pip and mkdocs, and of lm_eval."""
+"""Flags of pip and mkdocs, of torchrun, of lm_eval and of TensorBoard."""
 
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```[ ]*$", re.MULTILINE | re.DOTALL)
 JOKES = 60
@@ -306,14 +311,16 @@ def test_commands_that_are_only_shown_parse(page: Path) -> None:
 
 
 def gpt1_calls(line: str) -> list[list[str]]:
-    """Words of every call of gpt1 in a shell command."""
+    """Words of every call of gpt1 in a shell command, ``torchrun ... -m gpt1`` among them."""
     calls: list[list[str]] = [[]]
     for word in shell_words(line):
         if word in ("|", "&&", ";", ">"):
             calls.append([])
         else:
             calls[-1].append(word)
-    return [words[1:] for words in calls if words[:1] == ["gpt1"]]
+    started = [words for words in calls if words[:1] == ["gpt1"]]
+    started += [words[words.index("-m") + 1 :] for words in calls if words[:1] == ["torchrun"]]
+    return [words[1:] for words in started]
 
 
 def parse_call(words: list[str]) -> None:
@@ -362,7 +369,7 @@ def test_a_page_lists_the_settings_of_a_config(page: str, config: type[Any], pre
 def test_the_settings_of_every_config_are_listed() -> None:
     listed = {config for tables in TABLES.values() for config, _ in tables}
     configs = {c for c in vars(gpt1.config).values() if dataclasses.is_dataclass(c)}
-    assert configs == listed
+    assert configs == listed - {Plan}
 
 
 def settings_table(config: type[Any], prefix: str) -> str:

@@ -20,10 +20,16 @@ BELOW_1 = 0.999999
 TokenizerMode: TypeAlias = Literal["original", "bert"]
 """How text is split: as GPT-1's authors did, or as transformers does."""
 
+TrackerName: TypeAlias = Literal["tensorboard", "wandb", "mlflow"]
+"""What a run can be followed with."""
+
 MODES: tuple[TokenizerMode, ...] = get_args(TokenizerMode)
 
 SAMPLERS = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 """Settings of `GenerationConfig` that turn sampling on."""
+
+OF_LANGUAGE_MODELS = ("seq_len", "sample_every_steps", "sample_prompts")
+"""Settings of `TrainingConfig` that mean nothing to a task."""
 
 RUN_FILE = "run.yaml"
 """The resolved settings of a run, in its folder."""
@@ -267,6 +273,14 @@ class TrainingConfig:
     snapshot_steps: tuple[int, ...] = ()
     """Also keep the model as it is after these updates (0: before the first), in
     snapshots/step-N. A list: [0,100,1000]."""
+    sample_every_steps: int = 0
+    """Write texts with the model every so many updates, before the first and at the end, to
+    samples.jsonl. 0: never."""
+    sample_prompts: tuple[str, ...] = ("",)
+    """What these texts begin with; an empty one: as a text begins. A list: ["", "Once"]."""
+    track: tuple[TrackerName, ...] | None = None
+    """Where to follow the run beside metrics.jsonl: a list of tensorboard, wandb and mlflow; []:
+    nowhere. Default: TensorBoard, where it is installed."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """How gradients become updates."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -281,6 +295,7 @@ class TrainingConfig:
         problems += _out_of_range(
             self, 1, inf, "max_steps", "batch_size", "micro_batch_size", "log_every_steps"
         )
+        problems += _out_of_range(self, 0, inf, "sample_every_steps")
         problems += _out_of_range(self, 2, inf, "seq_len")
         problems += _out_of_range(self, 1, inf, "eval_batches", "patience")
         problems += _out_of_range(self, 0, 2**32 - 1, "seed")
@@ -291,6 +306,15 @@ class TrainingConfig:
             )
         if self.max_steps is None and not 0 < self.epochs < inf:
             problems.append(f"epochs is {self.epochs:g} but must be more than 0")
+        problems += [
+            f"track holds {name!r} but must hold some of {', '.join(get_args(TrackerName))}"
+            for name in self.track or ()
+            if name not in get_args(TrackerName)
+        ]
+        if not self.sample_prompts or not all(isinstance(p, str) for p in self.sample_prompts):
+            problems.append(
+                f"sample_prompts is {list(self.sample_prompts)} but must hold texts, at least one"
+            )
         if self.precision not in ("fp32", "bf16"):
             problems.append(f"precision is {self.precision!r} but must be 'fp32' or 'bf16'")
         if self.parallel not in ("ddp", "fsdp"):

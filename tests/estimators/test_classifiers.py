@@ -131,7 +131,7 @@ def test_progress_is_shown_if_asked_for(new: New, capsys: pytest.CaptureFixture[
 
 def test_an_interrupted_fit_raises_and_fits_nothing(quick: dict[str, Any]) -> None:
     class Interrupting(LogWatcher):
-        def update(self, step: int, loss: float, rate: float) -> None:
+        def update(self, step: int, loss: float, rate: float, mfu: float | None = None) -> None:
             signal.raise_signal(signal.SIGINT)
 
     class Impatient(Classifier):  # type: ignore[misc]

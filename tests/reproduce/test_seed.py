@@ -133,7 +133,7 @@ class Interrupting(LogWatcher):
     def start(self, step: int, total_steps: int, unit: str) -> None:
         self.left -= 1
 
-    def update(self, step: int, loss: float, rate: float) -> None:
+    def update(self, step: int, loss: float, rate: float, mfu: float | None = None) -> None:
         if self.left == 0 and step == 2:
             signal.raise_signal(signal.SIGINT)
 

@@ -69,7 +69,7 @@ def test_a_task_trains_on_its_rows_and_predicts_its_labels(
     losses: list[float] = []
 
     class Watch:
-        def update(self, step: int, loss: float, rate: float) -> None:
+        def update(self, step: int, loss: float, rate: float, mfu: float | None = None) -> None:
             losses.append(loss)
 
         def __getattr__(self, attribute: str) -> object:

@@ -42,7 +42,7 @@ def test_an_interrupted_pass_raises(base_model: Path) -> None:
     tokenizer, model = new_task_model(base_model, HEAD, TaskConfig(), TRAINING)
 
     class Impatient(LogWatcher):
-        def update(self, step: int, loss: float, rate: float) -> None:
+        def update(self, step: int, loss: float, rate: float, mfu: float | None = None) -> None:
             assert step == 1
             signal.raise_signal(signal.SIGINT)
 

@@ -33,7 +33,7 @@ class Interrupting(LogWatcher):
     def __init__(self, at: int) -> None:
         self.at = at
 
-    def update(self, step: int, loss: float, rate: float) -> None:
+    def update(self, step: int, loss: float, rate: float, mfu: float | None = None) -> None:
         if step == self.at:
             signal.raise_signal(signal.SIGINT)
 

@@ -157,7 +157,7 @@ def test_a_resumed_run_ends_like_one_that_never_stopped(base_model: Path, tmp_pa
         pass
 
     class Interrupting:
-        def update(self, step: int, loss: float, rate: float) -> None:
+        def update(self, step: int, loss: float, rate: float, mfu: float | None = None) -> None:
             if step == 5:
                 raise Stop
 

@@ -24,7 +24,7 @@ from gpt1.training.objectives import LanguageModeling
 from gpt1.training.tracking import LogWatcher, read_metrics
 
 NO_DROPOUT = {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}
-TIMES = ("elapsed_s", "tokens_per_s")
+TIMES = ("elapsed_s", "tokens_per_s", "mfu", "peak_memory_bytes")
 
 
 class Recorder:
@@ -41,7 +41,7 @@ class Recorder:
     def start(self, step: int, total_steps: int, unit: str) -> None:
         self.calls.append(("start", step, total_steps))
 
-    def update(self, step: int, loss: float, rate: float) -> None:
+    def update(self, step: int, loss: float, rate: float, mfu: float | None = None) -> None:
         self.calls.append(("update", step))
         if self.at in (step, None) and self.act:
             self.act()
@@ -82,7 +82,7 @@ class Run:
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        return read_metrics(self.trainer.metrics.path)
+        return read_metrics(self.trainer.journal.metrics.path)
 
 
 Start = Callable[..., Run]
@@ -181,6 +181,19 @@ def test_activation_checkpointing_changes_nothing_but_memory(start: Start) -> No
     assert [run.fit() for run in runs] == [True, True]
     assert runs[0].model.activation_checkpointing
     assert_same_weights(runs[0].model, runs[1].model)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of PyTorch's compiler, about itself
+def test_compiled_blocks_make_the_same_updates(start: Start) -> None:
+    settings = {"max_steps": 4, "model": NO_DROPOUT, "optimizer": OptimizerConfig(epsilon=1e-3)}
+    plain, compiled = (start(str(on), compile=on, **settings) for on in (False, True))
+    assert plain.fit()
+    assert compiled.fit()
+    assert compiled.model.h[0]._compiled_call_impl is not None
+    assert_same_weights(plain.model, compiled.model, 1e-5)
+    losses = [[row["loss"] for row in run.metrics if "loss" in row] for run in (plain, compiled)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 @pytest.mark.parametrize(("model", "differ"), [({}, True), (NO_DROPOUT, False)])
@@ -388,7 +401,7 @@ def test_a_run_that_died_between_two_saves_repeats_what_was_lost(start: Start) -
         died.fit()
     assert watch.calls[-1] == ("stop",)
     assert died.metrics[-1]["step"] == 4, "the line of step 5 had not been written yet"
-    died.trainer.metrics.write(step=5, loss=99.0)
+    died.trainer.journal.write(step=5, loss=99.0)
     resumed = start("died", resume=True, model={"seed": 5}, **settings)
     assert [row["step"] for row in resumed.metrics][-1] == 4
     assert resumed.fit()
@@ -593,5 +606,5 @@ def test_a_run_has_so_many_steps_or_so_many_epochs(
 def test_metrics_are_json_lines(start: Start) -> None:
     run = start(max_steps=2)
     run.fit()
-    lines = run.trainer.metrics.path.read_text(encoding="utf-8").splitlines()
+    lines = run.trainer.journal.metrics.path.read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == run.metrics

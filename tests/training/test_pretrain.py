@@ -42,7 +42,7 @@ class Interrupting(LogWatcher):
         if doing == self.doing:
             raise KeyboardInterrupt
 
-    def update(self, step: int, loss: float, rate: float) -> None:
+    def update(self, step: int, loss: float, rate: float, mfu: float | None = None) -> None:
         if step == self.at:
             signal.raise_signal(signal.SIGINT)
 

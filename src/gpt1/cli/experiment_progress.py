@@ -59,7 +59,7 @@ class ExperimentProgress:
         """A training begins."""
         self.steps = total_steps
 
-    def update(self, step: int, loss: float, rate: float) -> None:
+    def update(self, step: int, loss: float, rate: float, mfu: float | None = None) -> None:
         """Show how far it is."""
         self._show(f": step {step:,}/{self.steps:,}, loss {loss:.3f}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from gpt1.cli.arguments import add_fields, add_run_arguments, collect
-from gpt1.config import TaskConfig, TaskSource, TrainingConfig
+from gpt1.config import OF_LANGUAGE_MODELS, TaskConfig, TaskSource, TrainingConfig
 
 EXAMPLES = """\
 gpt1 finetune task cola --data GLUE --model openai-community/openai-gpt --out runs/cola
@@ -56,7 +56,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_fields(
         parser,
         TrainingConfig,
-        leave_out=["seq_len", "lr", "schedule.warmup_fraction"],
+        leave_out=[*OF_LANGUAGE_MODELS, "lr", "schedule.warmup_fraction"],
         defaults={"eval_every_steps": 0},
     )
 

@@ -37,7 +37,10 @@ COMMANDS = {
     "reproduce table5": "ablations: without pre-training, without auxiliary loss, an LSTM",
     "reproduce figure2": "transfer of the first blocks; zero-shot scores along pre-training",
     "reproduce paper": "tables 2 to 5 and figure 2 in one report",
+    "runs list": "the runs in a folder: steps, loss, time",
+    "runs compare": "what runs differ in, and what came of it",
     "runs verify-resume": "prove that a run can be killed and resumed without a trace",
+    "estimate": "time, memory and price of a training run, before it is started",
     "convert": "change the format of a checkpoint",
 }
 

@@ -55,14 +55,14 @@ class CountProgress:
 
 
 class TrainingProgress:
-    """A `gpt1.training.tracking.Watcher` that shows loss, tokens/s and the time left."""
+    """A `gpt1.training.tracking.Watcher` that shows loss, tokens/s, MFU and the time left."""
 
     def __init__(self) -> None:
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
-            TextColumn("loss {task.fields[loss]} · {task.fields[rate]} {task.fields[unit]}/s"),
+            TextColumn("loss {task.fields[loss]} · {task.fields[rate]}"),
             TimeElapsedColumn(),
             TextColumn("ETA"),
             TimeRemainingColumn(),
@@ -84,23 +84,22 @@ class TrainingProgress:
         """Show the bar."""
         self.counting.stop()
         self.task = self.progress.add_task(
-            "training", total=total_steps, completed=step, loss="-", rate="-", unit=unit
+            "training", total=total_steps, completed=step, loss="-", rate=f"- {unit}/s"
         )
         self.first_step, self.total_steps, self.unit = step, total_steps, unit
         self.began = self.told = time.monotonic()
         self.progress.start()
 
-    def update(self, step: int, loss: float, rate: float) -> None:
+    def update(self, step: int, loss: float, rate: float, mfu: float | None = None) -> None:
         """Move the bar, or, without a terminal, write a line now and then."""
-        shown = f"{rate:,.0f}"
+        shown = f"{rate:,.0f} {self.unit}/s" + (f" · MFU {mfu:.0%}" if mfu is not None else "")
         self.progress.update(self.task, completed=step, loss=f"{loss:.3f}", rate=shown)
         now = time.monotonic()
         if not console.is_terminal and now - self.told >= PLAIN_INTERVAL_S:
             self.told = now
             left = (now - self.began) / (step - self.first_step) * (self.total_steps - step)
             say(
-                f"step {step}/{self.total_steps}  loss {loss:.3f}  {shown} {self.unit}/s  "
-                f"ETA {left / 60:.1f} min"
+                f"step {step}/{self.total_steps}  loss {loss:.3f}  {shown}  ETA {left / 60:.1f} min"
             )
 
     def note(self, message: str) -> None:

@@ -25,6 +25,7 @@ from gpt1.tokenizer import Tokenizer
 from gpt1.training.finetune import add_end_token, encode_splits, packed_rows
 from gpt1.training.loop import Job, Trainer, total_steps
 from gpt1.training.objectives import LanguageModeling
+from gpt1.training.report_card import About
 from gpt1.training.run import complete_run, keep_model, write_settings
 from gpt1.training.tracking import Watcher, read_metrics
 
@@ -213,8 +214,12 @@ class OurRun:
         )
         curve = [(0, task.before)]
         trainer = Trainer(model, self.training, job, watch=_Measuring(task, model, curve))
-        origin = f"Fine-tuned from {task.settings.model} on {len(task.jokes)} jokes"
-        result = complete_run(trainer, self.tokenizer, origin)
+        about = About(
+            origin=f"Fine-tuned from {task.settings.model} on {len(task.jokes)} jokes",
+            command="",
+            prompts=[self.texts.prefix.strip()],
+        )
+        result = complete_run(trainer, self.tokenizer, about)
         rows = [row for row in read_metrics(self.out / "metrics.jsonl") if "lr" in row]
         loss, lm = curve[-1][1], LanguageModel(model, self.tokenizer)
         if result.complete:
@@ -246,7 +251,7 @@ class _Measuring:
         self.planned = total_steps
         self.task.watch.start(step, total_steps, unit)
 
-    def update(self, step: int, loss: float, rate: float) -> None:
+    def update(self, step: int, loss: float, rate: float, mfu: float | None = None) -> None:
         """Measure, where it is due."""
         self.task.watch.update(step, loss, rate)
         if is_due(step, self.planned):

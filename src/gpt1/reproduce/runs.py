@@ -90,7 +90,7 @@ class Quiet:
     def start(self, step: int, total_steps: int, unit: str) -> None:
         """Nothing."""
 
-    def update(self, step: int, loss: float, rate: float) -> None:
+    def update(self, step: int, loss: float, rate: float, mfu: float | None = None) -> None:
         """Nothing."""
 
     def note(self, message: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gpt1.config import BackboneConfig, GPTConfig
+from gpt1.config import BackboneConfig, GPTConfig, TrainingConfig
 from gpt1.task_model import TaskModel
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.loop import Trainer
@@ -23,6 +23,25 @@ def model_card(trainer: Trainer, tokenizer: Tokenizer, name: str, origin: str) -
         name: Title of the card.
         origin: What the model was made from, one clause.
     """
+    model = trainer.model.config
+    table = "\n".join(
+        f"| {name} | {value} |" for name, value in run_facts(trainer, tokenizer).items()
+    )
+    kind = "A GPT-1 language model" if isinstance(model, GPTConfig) else "An LSTM language model"
+    return (
+        f"# {name}\n\n{origin} with gpt1. {kind}.\n\n"
+        f"| | |\n| --- | --- |\n{table}\n\n"
+        "Settings and versions are in `run.yaml`, the course of the run in `metrics.jsonl`.\n"
+    )
+
+
+def run_facts(trainer: Trainer, tokenizer: Tokenizer) -> dict[str, str]:
+    """Model and run in a table, for people.
+
+    Args:
+        trainer: After its run.
+        tokenizer: Of the model.
+    """
     model, config, state = trainer.model.config, trainer.config, trainer.state
     rows = {
         "parameters": f"{trainer.model.num_parameters():,}",
@@ -32,18 +51,27 @@ def model_card(trainer: Trainer, tokenizer: Tokenizer, name: str, origin: str) -
         "updates": f"{state.step:,} of {config.batch_size} sequences",
         "tokens trained on": f"{state.tokens:,}",
         "training time": f"{state.elapsed_s / 60:.1f} minutes",
-        "hardware": f"{config.device}, {torch.get_num_threads()} threads, {platform.machine()}",
+        "hardware": hardware(config, trainer.processes.world),
         "optimizer": f"{config.optimizer.name}, peak rate {config.lr:g}, {config.schedule.name}",
     }
     if state.best_loss is not None:
         rows["validation loss"] = f"{state.best_loss:.4f} nats per token, at step {state.best_step}"
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
-    kind = "A GPT-1 language model" if isinstance(model, GPTConfig) else "An LSTM language model"
-    return (
-        f"# {name}\n\n{origin} with gpt1. {kind}.\n\n"
-        f"| | |\n| --- | --- |\n{table}\n\n"
-        "Settings and versions are in `run.yaml`, the course of the run in `metrics.jsonl`.\n"
-    )
+    return rows
+
+
+def hardware(config: TrainingConfig, world: int) -> str:
+    """What a run was trained on, for people.
+
+    Args:
+        config: Names the device.
+        world: Processes.
+    """
+    device = torch.device(config.device)
+    if device.type == "cuda":
+        what = torch.cuda.get_device_name(device)
+    else:
+        what = f"{device}, {torch.get_num_threads()} threads, {platform.machine()}"
+    return what if world == 1 else f"{world} x {what}"
 
 
 def _shape(config: BackboneConfig) -> dict[str, str]:

@@ -25,6 +25,7 @@ from gpt1.training.doctor import consult
 from gpt1.training.loop import Job, Trainer
 from gpt1.training.objectives import LanguageModeling
 from gpt1.training.plan import Plan, make_plan
+from gpt1.training.report_card import About
 from gpt1.training.run import (
     RunResult,
     check_folder,
@@ -34,6 +35,7 @@ from gpt1.training.run import (
     snapshot_model,
     write_settings,
 )
+from gpt1.training.samples import sampler
 from gpt1.training.tracking import LogWatcher, Silent, Watcher
 
 
@@ -82,6 +84,11 @@ def finetune_lm(
             write_settings(folder, settings)
         if run.valid is None and (texts.valid_data or texts.valid_fraction):
             watch.note("no validation: no text is held out, or none has two tokens")
+        about = About(
+            origin=f"Fine-tuned from {model} on {texts.data}",
+            command="finetune lm",
+            prompts=[(texts.prefix + prompt).strip() for prompt in training.sample_prompts],
+        )
         job = Job(
             train=run.train,
             valid=run.valid,
@@ -89,9 +96,10 @@ def finetune_lm(
             out=folder,
             keep=keep_model(folder, run.network, run.tokenizer),
             snapshot=snapshot_model(folder, run.network, run.tokenizer),
+            sample=sampler(run.network, run.tokenizer, about.prompts, training),
         )
         trainer = Trainer(run.network, training, job, watch=watch, resume=resume)
-        return complete_run(trainer, run.tokenizer, f"Fine-tuned from {model} on {texts.data}")
+        return complete_run(trainer, run.tokenizer, about)
 
 
 def plan_finetune_lm(

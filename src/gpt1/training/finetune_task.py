@@ -16,7 +16,14 @@ from torch import nn
 from gpt1.atomic import write_text_atomic
 from gpt1.backbone import Backbone, require_gpt
 from gpt1.checkpoint import load_model, locate
-from gpt1.config import GPTConfig, HeadConfig, ScheduleConfig, TaskConfig, TrainingConfig
+from gpt1.config import (
+    OF_LANGUAGE_MODELS,
+    GPTConfig,
+    HeadConfig,
+    ScheduleConfig,
+    TaskConfig,
+    TrainingConfig,
+)
 from gpt1.data.batches import steps_per_epoch
 from gpt1.errors import ConfigError, DataError
 from gpt1.evaluation.predicting import judge, predict_encoded
@@ -290,8 +297,7 @@ def run_settings(
 ) -> dict[str, Any]:
     """All settings of a run, as plain data."""
     settings = {"model": str(model), **data.source, **asdict(config), **asdict(training)}
-    del settings["seq_len"]
-    return settings
+    return {name: value for name, value in settings.items() if name not in OF_LANGUAGE_MODELS}
 
 
 def _with_epochs(training: TrainingConfig, examples: int) -> TrainingConfig:
@@ -299,6 +305,11 @@ def _with_epochs(training: TrainingConfig, examples: int) -> TrainingConfig:
     if training.seq_len is not None:
         raise ConfigError(
             f"seq_len is {training.seq_len} but examples are not packed; leave it out"
+        )
+    if training.sample_every_steps:
+        raise ConfigError(
+            f"sample_every_steps is {training.sample_every_steps} but a task model writes no "
+            "texts; leave it out"
         )
     if training.eval_every_steps:
         return training

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,11 +39,13 @@ from gpt1.training.distributed import (
     whole,
 )
 from gpt1.training.interrupt import StopRequest, stop_on_interrupt
+from gpt1.training.journal import Journal, Sample
+from gpt1.training.measuring import Movement, Utilization, peak_memory_bytes
 from gpt1.training.objectives import Objective
 from gpt1.training.optimizer import build_optimizers
 from gpt1.training.schedule import lr_factor
 from gpt1.training.state import LoopState, load_state, save_state
-from gpt1.training.tracking import LogWatcher, MetricsLog, Watcher
+from gpt1.training.tracking import LogWatcher, Watcher
 
 CARD = "README.md"
 """The model card, which a run writes at its end."""
@@ -72,6 +74,7 @@ class Job:
             decides which weights are kept: the higher, the better. One called ``valid_loss`` is
             shown as that.
         snapshot: Called with the number of updates done, to keep the model as it is then.
+        sample: Called, in every process, to write texts with the model as it is then.
     """
 
     train: BatchSource
@@ -82,6 +85,7 @@ class Job:
     order: Order = random_order
     score: Callable[[], Mapping[str, float]] | None = None
     snapshot: Callable[[int], None] | None = None
+    sample: Callable[[], Sequence[Sample]] | None = None
 
 
 class Trainer:
@@ -125,8 +129,10 @@ class Trainer:
         self.state_folder = job.out / "state" if job.out else None
         if resume and job.out and self._has_state(job.out):
             self.state = load_state(job.out / "state", model, self.optimizers)
-        metrics = job.out / "metrics.jsonl" if job.out and self.processes.main else None
-        self.metrics = MetricsLog(metrics, self.state.step)
+        self.journal = Journal(
+            job.out if self.processes.main else None, self.state.step, config.track
+        )
+        self.utilization: Utilization | None = None
 
     def _has_state(self, out: Path) -> bool:
         """False where a run was killed before it saved a state; a complete one always has some."""
@@ -144,23 +150,32 @@ class Trainer:
         Raises:
             TrainingError: At a loss or gradient that is not finite, before the update.
         """
+        if isinstance(self.model, Backbone):
+            self.utilization = Utilization(
+                self.model.config, self.config, self.model.device, self.processes.world
+            )
+        self.journal.open()
         self.watch.start(self.state.step, self.total_steps, self.job.objective.unit)
         try:
             with stop_on_interrupt(patient=self.processes.world > 1) as self.stop:
                 return self._run()
         finally:
             self.watch.stop()
+            self.journal.close(self._finished())
             self.model.eval()
 
     def _run(self) -> bool:
-        saved = self.state.step
+        saved = -1
         try:
             if self.state.step == 0:
                 self._snapshot()
+                self._sample()
             self._evaluate_if_due()
             while not self._finished() and not self._asked_to_stop():
                 self._step()
                 self._snapshot()
+                if self._due(self.config.sample_every_steps):
+                    self._sample()
                 self._evaluate_if_due()
                 if self._due(self.config.save_every_steps) or self._finished():
                     self._save_state()
@@ -186,6 +201,10 @@ class Trainer:
         if self.job.snapshot and self.state.step in self.config.snapshot_steps:
             self.job.snapshot(self.state.step)
 
+    def _sample(self) -> None:
+        if self.job.sample:
+            self.journal.write_samples(self.state.step, self.job.sample())
+
     def _save_state(self) -> None:
         if self.state_folder:
             states = self.config.states
@@ -196,9 +215,9 @@ class Trainer:
         exhausted = patience is not None and self.state.stale >= patience
         return exhausted or self.state.step >= self.total_steps
 
-    def _due(self, every: int) -> bool:
-        """Whether this step is the last, or one of every so many (0: only the last)."""
-        step = self.state.step
+    def _due(self, every: int, ahead: int = 0) -> bool:
+        """Whether a step is the last, or one of every so many (0: only the last)."""
+        step = self.state.step + ahead
         return step >= self.total_steps or (every > 0 and step % every == 0)
 
     def _step(self) -> None:
@@ -215,13 +234,21 @@ class Trainer:
         indices = self._indices(step)
         loss, targets = self._backward(indices)
         grad_norm = self._clip()
+        movement = None
         if math.isfinite(loss) and math.isfinite(grad_norm):
-            for optimizer in self.optimizers:
-                optimizer.step()
+            movement = self._update()
         else:
             self._leave_out(step, indices, loss, grad_norm)
         self._zero_grad()
-        self._record(step, loss, grad_norm, targets, time.perf_counter() - began)
+        self._record(step, (loss, grad_norm, movement), targets, time.perf_counter() - began)
+
+    def _update(self) -> float | None:
+        """Move the weights; says how far where the step is logged, as knowing it takes time."""
+        logged = self._due(self.config.log_every_steps, ahead=1)
+        movement = Movement(self.model) if logged else None
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return movement.ratio() if movement else None
 
     def _zero_grad(self) -> None:
         for optimizer in self.optimizers:
@@ -304,20 +331,26 @@ class Trainer:
         return torch.autocast(self.model.device.type, self.dtype, enabled=enabled)
 
     def _record(
-        self, step: int, loss: float, grad_norm: float, targets: int, seconds: float
+        self, step: int, figures: tuple[float, float, float | None], targets: int, seconds: float
     ) -> None:
+        loss, grad_norm, update_ratio = figures
         self.state.step = step
         self.state.tokens += targets
         self.state.elapsed_s += seconds
-        self.watch.update(step, loss, targets / seconds)
+        rate = targets / seconds
+        mfu = self.utilization.at(rate) if self.utilization else None
+        self.watch.update(step, loss, rate, mfu)
         if self._due(self.config.log_every_steps):
             unit = self.job.objective.unit
-            self.metrics.write(
+            self.journal.write(
                 step=step,
                 loss=loss,
                 lr=self.optimizers[-1].param_groups[0]["lr"],
                 grad_norm=grad_norm,
-                **{unit: self.state.tokens, f"{unit}_per_s": round(targets / seconds, 1)},
+                update_ratio=update_ratio,
+                **{unit: self.state.tokens, f"{unit}_per_s": round(rate, 1)},
+                mfu=None if mfu is None else round(mfu, 4),
+                peak_memory_bytes=peak_memory_bytes(self.model.device),
                 elapsed_s=round(self.state.elapsed_s, 3),
             )
 
@@ -357,7 +390,7 @@ class Trainer:
         """Figures on the validation data, written down and told."""
         score = self.job.score
         figures = {"valid_loss": self.validation_loss()} if score is None else score()
-        self.metrics.write(step=self.state.step, **figures)
+        self.journal.write(step=self.state.step, **figures)
         told = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in figures.items())
         told = told.replace("valid loss", "validation loss")
         end = f" ({remark})" if remark else ""

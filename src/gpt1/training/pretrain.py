@@ -25,6 +25,7 @@ from gpt1.training.finetune import sequence_length
 from gpt1.training.loop import Job, Trainer
 from gpt1.training.objectives import LanguageModeling
 from gpt1.training.plan import Plan, make_plan
+from gpt1.training.report_card import About
 from gpt1.training.run import (
     RunResult,
     check_folder,
@@ -34,6 +35,7 @@ from gpt1.training.run import (
     snapshot_model,
     write_settings,
 )
+from gpt1.training.samples import sampler
 from gpt1.training.tracking import LogWatcher, Silent, Watcher
 
 
@@ -87,6 +89,9 @@ def pretrain(
         consult(examine_disk(run.checkup, folder), watch)
         if run.valid is None:
             watch.note("no validation: less than one sequence of tokens is held out")
+        about = About(
+            origin=f"Pre-trained on {data}", command="pretrain", prompts=training.sample_prompts
+        )
         job = Job(
             train=run.train,
             valid=run.valid,
@@ -94,9 +99,10 @@ def pretrain(
             out=folder,
             keep=keep_model(folder, run.network, run.tokenizer),
             snapshot=snapshot_model(folder, run.network, run.tokenizer),
+            sample=sampler(run.network, run.tokenizer, about.prompts, training),
         )
         trainer = Trainer(run.network, training, job, watch=watch, resume=resume)
-        return complete_run(trainer, run.tokenizer, f"Pre-trained on {data}")
+        return complete_run(trainer, run.tokenizer, about)
 
 
 def plan_pretrain(

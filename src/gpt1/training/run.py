@@ -18,11 +18,14 @@ from gpt1.backbone import Backbone
 from gpt1.checkpoint import WEIGHTS, save_model
 from gpt1.config import RUN_FILE
 from gpt1.errors import ConfigError, MissingExtraError
+from gpt1.task_model import TaskModel
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.card import model_card
 from gpt1.training.curve import draw_loss_curve
 from gpt1.training.distributed import current, was_restarted, whole
 from gpt1.training.loop import CARD, Trainer
+from gpt1.training.report_card import About, general_loss, report_card, write_report
+from gpt1.training.samples import in_one_piece
 from gpt1.training.state import LATEST
 from gpt1.training.tracking import Watcher
 
@@ -41,6 +44,9 @@ FREE_SETTINGS = (
     "save_every_steps",
     "states",
     "snapshot_steps",
+    "sample_every_steps",
+    "sample_prompts",
+    "track",
 )
 """Settings that may change when a run is resumed: where and how, not what it computes."""
 
@@ -186,20 +192,24 @@ def snapshot_folder(out: Path, step: int) -> Path:
     return out / "snapshots" / f"step-{step:08d}"
 
 
-def complete_run(trainer: Trainer, tokenizer: Tokenizer, origin: str) -> RunResult:
-    """Train, then draw the curve and write the model card.
+def complete_run(trainer: Trainer, tokenizer: Tokenizer, about: About) -> RunResult:
+    """Train, then draw the curve and write the model card and the report.
 
     Args:
         trainer: Ready to train.
         tokenizer: Of the model.
-        origin: What the model was made from, one clause for its card.
+        about: What the run is.
 
     Returns:
         What came of it.
     """
-    complete = trainer.fit()
     out, state = trainer.job.out, trainer.state
     assert out is not None
+    assert not isinstance(trainer.model, TaskModel)
+    if state.step == 0:
+        loss = general_loss(in_one_piece(trainer.model), tokenizer)
+        trainer.journal.write(step=0, general_loss=loss)
+    complete = trainer.fit()
     result = RunResult(
         out=out,
         complete=complete,
@@ -213,7 +223,8 @@ def complete_run(trainer: Trainer, tokenizer: Tokenizer, origin: str) -> RunResu
         curve=drawn(draw_loss_curve, out) if current().main else None,
     )
     if complete and current().main:
-        card = model_card(trainer, tokenizer, out.name, origin)
+        write_report(report_card(trainer, tokenizer, about), out)
+        card = model_card(trainer, tokenizer, out.name, about.origin)
         (out / CARD).write_text(card, encoding="utf-8")
     return result
 

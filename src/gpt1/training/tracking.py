@@ -24,7 +24,8 @@ class MetricsLog:
         if path is None:
             return
         kept = [row for row in read_metrics(path) if row["step"] <= step] if step else []
-        path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        if path.exists():
+            path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
 
     def write(self, **metrics: Any) -> None:
         """Append one line."""
@@ -56,8 +57,8 @@ class Watcher(Protocol):
     def start(self, step: int, total_steps: int, unit: str) -> None:
         """The run begins after ``step`` of ``total_steps`` updates; it counts in ``unit``."""
 
-    def update(self, step: int, loss: float, rate: float) -> None:
-        """One update was done, at a rate of so many units a second."""
+    def update(self, step: int, loss: float, rate: float, mfu: float | None = None) -> None:
+        """One update was done, at so many units a second and this share of the machine's rate."""
 
     def note(self, message: str) -> None:
         """Something worth a line happened."""
@@ -80,7 +81,7 @@ class LogWatcher:
         self.unit = unit
         log.info("training from step %d to %d", step, total_steps)
 
-    def update(self, step: int, loss: float, rate: float) -> None:
+    def update(self, step: int, loss: float, rate: float, mfu: float | None = None) -> None:
         """Say how the update went, for those who debug."""
         log.debug("step %d: loss %.4f, %.0f %s/s", step, loss, rate, self.unit)
 
@@ -101,7 +102,7 @@ class Silent:
     def start(self, step: int, total_steps: int, unit: str) -> None:
         """Nothing."""
 
-    def update(self, step: int, loss: float, rate: float) -> None:
+    def update(self, step: int, loss: float, rate: float, mfu: float | None = None) -> None:
         """Nothing."""
 
     def note(self, message: str) -> None:
