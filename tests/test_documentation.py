@@ -39,6 +39,7 @@ from gpt1.cli.main import COMMANDS, main
 from gpt1.cli.parsing import parse
 from gpt1.config import (
     CleaningConfig,
+    ClusterConfig,
     GenerationConfig,
     GPTConfig,
     HeadConfig,
@@ -63,7 +64,7 @@ PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md"))]
 MARKDOWN = [*PAGES, REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "CHANGELOG.md"]
 
 TABLES: dict[str, list[tuple[type[Any], str]]] = {
-    "data.md": [(PrepareConfig, ""), (CleaningConfig, "clean.")],
+    "data.md": [(PrepareConfig, ""), (CleaningConfig, "clean."), (ClusterConfig, "cluster.")],
     "generation.md": [(GenerationConfig, "")],
     "finetuning.md": [
         (TextConfig, ""),

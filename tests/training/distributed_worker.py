@@ -98,7 +98,7 @@ def train(case: str, out: Path) -> None:
     assert trainer.fit()
     weights = {name: whole(tensor) for name, tensor in model.state_dict().items()}
     moments = [t for o in trainer.optimizers for s in o.state.values() for t in s.values()]
-    held = local_bytes(iter([*model.parameters(), *moments]))
+    held = local_bytes([*model.parameters(), *moments])
     (out / f"bytes-{current().rank}.json").write_text(json.dumps(held))
     if current().main:
         save_file(weights, out / "weights.safetensors")

@@ -30,6 +30,7 @@ COMMANDS = {
     "tokenizer decode": "token ids to text",
     "tokenizer diff": "what the two ways of splitting text change",
     "data prepare": "texts to token shards for pre-training",
+    "data verify": "check every file of token shards",
     "reproduce seed": "walk through the public tutorial, beside what it printed",
     "reproduce table2": "fine-tune on natural language inference, beside the paper",
     "reproduce table3": "fine-tune on question answering, beside the paper",

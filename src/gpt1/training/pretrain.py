@@ -13,9 +13,9 @@ import torch
 from gpt1.backbone import Backbone, new_backbone
 from gpt1.checkpoint import check_device
 from gpt1.config import BackboneConfig, GPTConfig, PrepareConfig, TrainingConfig
-from gpt1.data.batches import TokenWindows, some_rows
+from gpt1.data.batches import TokenWindows, some_rows, window_order
 from gpt1.data.prepare import prepare
-from gpt1.data.shards import INDEX, Shards
+from gpt1.data.shards import Shards, is_shards
 from gpt1.data.work import forget_work
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.checkup import Checkup, examine, examine_disk
@@ -52,8 +52,8 @@ def pretrain(
     """Train a language model from scratch.
 
     Args:
-        data: A folder of token shards, or texts (see `TextSource`): these become shards in
-            ``out/data``.
+        data: A folder of token shards or its URL (see `Shards`), or texts (see `TextSource`):
+            these become shards in ``out/data``.
         out: Folder of the run; the finished model can be loaded from it.
         training: Length, steps, optimizer.
         model: Shape of a GPT or an LSTM; ``vocab_size`` is taken from the tokenizer.
@@ -80,7 +80,7 @@ def pretrain(
             if processes.main:
                 write_settings(folder, settings)
             reuse = resume or not processes.main
-            shards = _shards(Path(data), folder / "data", reuse=reuse)
+            shards = _shards(data, folder / "data", reuse=reuse)
             if shards is None:
                 if not reuse:  # it may be of other texts
                     forget_work(folder / "data")
@@ -95,6 +95,7 @@ def pretrain(
         job = Job(
             train=run.train,
             valid=run.valid,
+            order=window_order,
             objective=LanguageModeling(),
             out=folder,
             keep=keep_model(folder, run.network, run.tokenizer),
@@ -125,7 +126,7 @@ def plan_pretrain(
     preparation, watch = preparation or PrepareConfig(), watch or LogWatcher()
     out = check_folder(out, _settings(data, training, model, preparation), resume=resume)
     with TemporaryDirectory() as folder:
-        shards = _shards(Path(data), out / "data", reuse=resume)
+        shards = _shards(data, out / "data", reuse=resume)
         if shards is None:
             shards = prepare([data], folder, preparation, advance=watch.advance)
         run = prepare_shards(shards, training, model)
@@ -159,7 +160,7 @@ def prepare_shards(shards: Shards, training: TrainingConfig, model: BackboneConf
     network = new_backbone(model.replace(vocab_size=tokenizer.vocab_size))
     network.to(check_device(training.device))
     seq_len = sequence_length(training, network)
-    train = TokenWindows(shards.tokens("train"), seq_len)
+    train = TokenWindows(shards.tokens("train"), seq_len, training.seed)
     valid = [stream for stream in shards.tokens("valid") if len(stream) >= seq_len]
     tokens = len(train) * seq_len
     run = examine(network, training, sequences=len(train), tokens=tokens, fine_tuned=False)
@@ -196,7 +197,7 @@ def _shape(model: BackboneConfig) -> dict[str, Any]:
     return {"model_type": "lstm", "lstm": shape}
 
 
-def _shards(data: Path, prepared: Path, *, reuse: bool) -> Shards | None:
+def _shards(data: str | Path, prepared: Path, *, reuse: bool) -> Shards | None:
     """The shards at ``data``, or those a run that is resumed has made; None: make them."""
-    folders = (data, prepared) if reuse else (data,)
-    return next((Shards(folder) for folder in folders if (folder / INDEX).is_file()), None)
+    places = (data, prepared) if reuse else (data,)
+    return next((Shards(place) for place in places if is_shards(place)), None)
