@@ -86,6 +86,14 @@ def test_a_stretch_that_comes_twice_is_counted_in_a_stream() -> None:
     assert again.repeated == 60 - 49
 
 
+def test_what_is_cut_from_the_data_is_copied_in_full() -> None:
+    rng = np.random.default_rng(1)
+    source = stream(rng.integers(0, 2**16, 5000).astype(np.uint16))
+    cut, own = source.streams[0][1000:1040].tolist(), rng.integers(0, 2**16, 40).tolist()
+    assert set(copy_rates([cut], training_tokens(source)).values()) == {1.0}
+    assert set(copy_rates([own], training_tokens(source)).values()) == {0.0}
+
+
 def test_only_so_many_tokens_are_searched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copying, "SEARCHED_TOKENS", 10)
     source = TokenWindows([np.arange(8, dtype=np.uint16), np.arange(9, dtype=np.uint16)], 8)

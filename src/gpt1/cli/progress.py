@@ -17,6 +17,9 @@ from rich.progress import (
 console = Console(stderr=True, highlight=False)
 """Where progress and notes go; results go to standard output."""
 
+WIDE = 100
+"""Columns of a terminal that has room for the time a run has taken as well."""
+
 PLAIN_INTERVAL_S = 10.0
 """Seconds between two lines where there is no terminal."""
 
@@ -63,7 +66,7 @@ class TrainingProgress:
             BarColumn(bar_width=24),
             TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
             TextColumn("loss {task.fields[loss]} · {task.fields[rate]}"),
-            TimeElapsedColumn(),
+            *([TimeElapsedColumn()] if console.width >= WIDE else []),
             TextColumn("ETA"),
             TimeRemainingColumn(),
             console=console,
