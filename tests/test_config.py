@@ -9,6 +9,7 @@ import pytest
 
 from gpt1.config import (
     CleaningConfig,
+    ClusterConfig,
     GenerationConfig,
     GPTConfig,
     LSTMConfig,
@@ -23,6 +24,7 @@ from gpt1.errors import ConfigError
 
 CONFIGS = [
     CleaningConfig,
+    ClusterConfig,
     GPTConfig,
     LSTMConfig,
     OptimizerConfig,
@@ -94,6 +96,7 @@ BAD_VALUES: list[tuple[type, dict[str, Any], str]] = [
     (PrepareConfig, {"valid_fraction": -0.1}, "valid_fraction is -0.1 but must be between 0 and"),
     (PrepareConfig, {"vocab_size": 70_000}, "vocab_size is 70000 but must be between 2 and 65536"),
     (CleaningConfig, {"min_words": -1}, "min_words is -1 but must be at least 0"),
+    (ClusterConfig, {"parts": 0}, "parts is 0 but must be at least 1"),
     (CleaningConfig, {"seed": -1}, "seed is -1 but must be between 0 and 4.29497e+09"),
     (CleaningConfig, {"max_symbol_share": 2}, "max_symbol_share is 2 but must be between 0 and 1"),
     (CleaningConfig, {"max_repeated_lines": -1}, "max_repeated_lines is -1 but must be between 0"),

@@ -39,6 +39,7 @@ from gpt1.cli.main import COMMANDS, main
 from gpt1.cli.parsing import parse
 from gpt1.config import (
     CleaningConfig,
+    ClusterConfig,
     GenerationConfig,
     GPTConfig,
     HeadConfig,
@@ -63,7 +64,7 @@ PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md"))]
 MARKDOWN = [*PAGES, REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "CHANGELOG.md"]
 
 TABLES: dict[str, list[tuple[type[Any], str]]] = {
-    "data.md": [(PrepareConfig, ""), (CleaningConfig, "clean.")],
+    "data.md": [(PrepareConfig, ""), (CleaningConfig, "clean."), (ClusterConfig, "cluster.")],
     "generation.md": [(GenerationConfig, "")],
     "finetuning.md": [
         (TextConfig, ""),
@@ -83,8 +84,9 @@ FOREIGN_FLAGS = {
     *("--max-restarts", "--nnodes", "--nproc-per-node", "--shutdown-timeout", "--standalone"),
     *("--rdzv-backend", "--rdzv-endpoint", "--rdzv-id"),
     *("--batch_size", "--include_path", "--limit", "--model_args", "--output_path", "--tasks"),
+    "--logdir",
 }
-"""Flags of pip and mkdocs, of torchrun, and of lm_eval."""
+"""Flags of pip and mkdocs, of torchrun, of lm_eval and of TensorBoard."""
 
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```[ ]*$", re.MULTILINE | re.DOTALL)
 JOKES = 60

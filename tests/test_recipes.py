@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from gpt1.checkpoint import ASSETS, locate
+from gpt1.cli import pretrain
 from gpt1.cli.arguments import collect
 from gpt1.cli.main import main
 from gpt1.cli.parsing import parse
@@ -57,7 +58,29 @@ COMMANDS = {
 
 
 def test_every_recipe_is_seen_by_the_doctor() -> None:
-    assert {path.stem for path in RECIPES.rglob("*.yaml")} == {*COMMANDS, "paper-task"}
+    assert {path.stem for path in RECIPES.rglob("*.yaml")} == {
+        *COMMANDS,
+        *("paper-task", "pretrain-books", "pretrain-modern", "kubernetes"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("recipe", "steps"), [("pretrain-books", 3_662_200), ("pretrain-modern", 36_622)]
+)
+def test_the_recipes_of_pre_training_trip_no_rule_on_as_many_tokens_as_the_paper(
+    recipe: str, steps: int
+) -> None:
+    words = ["--config", str(RECIPES / f"{recipe}.yaml"), "--data", "shards", "--out", "o"]
+    values = parse("pretrain", pretrain, words)
+    training = collect(TrainingConfig, values)
+    with torch.device("meta"):  # a GPU is not at hand
+        network = GPT(pretrain.model_shape(values))
+    assert network.num_parameters() == 116_534_784
+    tokens = 1_200_000_000
+    sequences = tokens // 512
+    run = examine(network, training, sequences=sequences, tokens=tokens, fine_tuned=False)
+    assert run.total_steps == steps
+    assert diagnose(run) == []
 
 
 @pytest.mark.parametrize("recipe", COMMANDS)

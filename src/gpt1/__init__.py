@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from gpt1.config import (
         CleaningConfig,
+        ClusterConfig,
         GenerationConfig,
         GPTConfig,
         LSTMConfig,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Classifier": "estimators",
     "CleaningConfig": "config",
+    "ClusterConfig": "config",
     "Features": "estimators",
     "GPT": "model",
     "GPTConfig": "config",
@@ -80,6 +82,7 @@ _HOMES = {
 __all__ = [  # noqa: RUF022 (plain order, capitals first)
     "Classifier",
     "CleaningConfig",
+    "ClusterConfig",
     "Features",
     "GPT",
     "GPTConfig",

@@ -595,6 +595,29 @@ class PrepareConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClusterConfig:
+    """What `gpt1 data prepare` asks Slurm or Ray for."""
+
+    parts: int | None = None
+    """Parts the work is cut into. Default: four for each worker, so that none waits for long."""
+    cpus_per_task: int = 1
+    """Cores for each part."""
+    mem_per_cpu_gb: int = 2
+    """Memory for each of these cores, in GB."""
+    partition: str | None = None
+    """Slurm only, and needed there: partition the jobs are sent to."""
+    time: str = "24:00:00"
+    """Slurm only: longest time of a part, as hours:minutes:seconds."""
+    account: str | None = None
+    """Slurm only: account the jobs are charged to. Default: that of the user."""
+
+    def __post_init__(self) -> None:
+        """Refuse to ask for nothing."""
+        sizes = "parts", "cpus_per_task", "mem_per_cpu_gb"
+        _raise_all(_out_of_range(self, 1, float("inf"), *sizes))
+
+
+@dataclass(frozen=True, kw_only=True)
 class HeadConfig:
     """What the outputs of a task model mean; stored with its weights."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,7 +32,8 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = [f"the {a} {b} saw {c} birds .\n" for a in "abcde" for b in "fghij" for c in "klmno"]
     (folder / "book.txt").write_text("".join(lines * 4), encoding="utf-8")
     words = [str(folder / "book.txt"), "--out", str(folder / "shards"), "--vocab-size", "90"]
-    assert main(["data", "prepare", *words, "--valid-fraction", "0.1"]) == 0
+    words += ["--valid-fraction", "0.1", "--clean.max-repeated-lines", "1"]
+    assert main(["data", "prepare", *words]) == 0
     return folder / "shards"
 
 
@@ -95,6 +97,9 @@ def test_sigterm_saves_and_one_process_can_go_on(
     _, err = run.communicate(timeout=TIMEOUT_S)
     assert run.returncode == 0, err[-3000:]
     folder = tmp_path / "run"
+    [sizes] = re.findall(r"first holds ([\d,]+) of the ([\d,]+) bytes", err)
+    held, of_all = (int(size.replace(",", "")) for size in sizes)
+    assert held == pytest.approx(of_all / 2, rel=0.05)
     assert err.count(f"Interrupted; saved. Continue with: gpt1 pretrain --out {folder} --res") == 1
     saved = int((folder / "state" / "latest").read_text().removeprefix("step-"))
     assert saved == read_metrics(folder / "metrics.jsonl")[-1]["step"]

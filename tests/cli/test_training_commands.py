@@ -89,11 +89,37 @@ def test_shards_are_prepared_and_pretrained_on(
     assert main(["data", "prepare", str(texts_csv), "--out", str(shards), *sizes, "--json"]) == 0
     counts = json.loads(capsys.readouterr().out)
     assert counts["documents"] == 18
+    assert main(["data", "verify", str(shards), "--json"]) == 0
+    checked = json.loads(capsys.readouterr().out)
+    tokens = counts["train_tokens"] + counts["valid_tokens"]
+    assert checked == {"folder": str(shards), "files": 2, "tokens": tokens}
     shape = ["--model.n-layer", "1", "--model.n-head", "2", "--model.n-embd", "16"]
     words = [*shape, "--model.n-positions", "16", "--max-steps", "2", "--batch-size", "2"]
     assert main(["pretrain", "--data", str(shards), "--out", str(out), *words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["step"] == 2
     assert load(out).tokenizer.vocab_size == 50
+
+
+def test_shards_with_a_url_are_verified_pretrained_on_and_refused_when_damaged(
+    texts_csv: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    shards, out = tmp_path / "shards", tmp_path / "model"
+    url = shards.as_uri()
+    sizes = ["--vocab-size", "50", "--valid-fraction", "0.1"]
+    assert main(["data", "prepare", str(texts_csv), "--out", str(shards), *sizes]) == 0
+    assert main(["data", "verify", url]) == 0
+    shape = ["--model.n-layer", "1", "--model.n-head", "2", "--model.n-embd", "16"]
+    words = [*shape, "--model.n-positions", "16", "--max-steps", "2", "--batch-size", "2"]
+    assert main(["pretrain", "--data", url, "--out", str(out), *words]) == 0
+    (kept,) = (tmp_path / "cache").rglob("train-00000.bin")
+    kept.write_bytes(bytes(kept.stat().st_size))
+    capsys.readouterr()
+    assert main(["data", "verify", url]) == 2
+    assert f"gpt1: {kept} has SHA-256" in capsys.readouterr().err
 
 
 def test_an_lstm_is_pretrained_with_snapshots_and_resumed_from_its_settings(

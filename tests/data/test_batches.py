@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from scipy.stats import chi2
 
-from gpt1.data.batches import Batch, PackedRows, TokenWindows, batch_indices, steps_per_epoch
+from gpt1.data.batches import (
+    Batch,
+    PackedRows,
+    TokenWindows,
+    batch_indices,
+    steps_per_epoch,
+    window_order,
+)
 from gpt1.data.packing import pack
 from gpt1.errors import DataError
 
@@ -84,6 +94,89 @@ def test_data_shorter_than_a_window_is_refused(streams: list[np.ndarray]) -> Non
     message = f"{tokens} tokens of data are less than one sequence of 5; give more text or a small"
     with pytest.raises(DataError, match=message):
         TokenWindows(streams, 5)
+
+
+# Random windows
+
+
+def streams_of(lengths: list[int]) -> list[np.ndarray[tuple[int], np.dtype[np.uint16]]]:
+    """Streams in which every token differs, and those of two streams are far apart."""
+    return [stream(1000 * i, 1000 * i + length) for i, length in enumerate(lengths)]
+
+
+def epoch_of(windows: TokenWindows, epoch: int, seed: int = 0) -> list[list[int]]:
+    """The windows of an epoch, in the order in which they are read."""
+    numbers = window_order(len(windows), len(windows), epoch, seed)
+    ids: list[list[int]] = windows.rows(numbers).input_ids.tolist()
+    return ids
+
+
+@given(
+    lengths=st.lists(st.integers(0, 40), min_size=1, max_size=5),
+    seq_len=st.integers(1, 12),
+    epoch=st.integers(0, 4),
+    seed=st.integers(0, 5),
+)
+def test_an_epoch_of_random_windows_reads_a_token_once_and_leaves_two_short_ends(
+    lengths: list[int], seq_len: int, epoch: int, seed: int
+) -> None:
+    assume(max(lengths) >= seq_len)
+    ids = epoch_of(TokenWindows(streams_of(lengths), seq_len, seed), epoch, seed)
+    for window in ids:  # contiguous, so within one stream
+        assert window == list(range(window[0], window[0] + seq_len))
+    for number, length in enumerate(lengths):
+        read = sorted(i - 1000 * number for row in ids for i in row if i // 1000 == number)
+        assert len(set(read)) == len(read)
+        if length < seq_len:
+            assert read == []
+            continue
+        assert read == list(range(read[0], read[0] + len(read)))
+        assert read[0] < seq_len
+        assert length - len(read) < 2 * seq_len - (seq_len > 1)
+
+
+def test_every_epoch_and_every_seed_cuts_the_streams_at_other_places() -> None:
+    def cuts(epoch: int, seed: int) -> tuple[int, ...]:
+        windows = TokenWindows(streams_of([900, 800, 700]), 50, seed)
+        return tuple(sorted(window[0] for window in epoch_of(windows, epoch, seed)))
+
+    assert len({cuts(epoch, seed) for epoch in range(3) for seed in range(3)}) == 9
+
+
+def test_each_offset_is_drawn_as_often_as_another() -> None:
+    windows = TokenWindows([stream(0, 1000)], 8, seed=3)
+    epochs = np.arange(4000)
+    firsts = windows.rows(epochs * len(windows)).input_ids[:, 0].tolist()
+    expected = len(epochs) / 8
+    chi_square = sum((firsts.count(i) - expected) ** 2 / expected for i in range(8))
+    assert chi_square < chi2.ppf(0.999, df=7)
+
+
+def test_windows_of_several_epochs_are_read_together_as_apart() -> None:
+    windows = TokenWindows(streams_of([90, 31, 64]), 8, seed=1)
+    numbers = np.random.default_rng(0).permutation(5 * len(windows))
+    together = windows.rows(numbers).input_ids
+    apart = [windows.rows(numbers[i : i + 1]).input_ids for i in range(len(numbers))]
+    assert torch.equal(together, torch.cat(apart))
+
+
+def test_the_windows_of_a_step_do_not_depend_on_what_was_read_before() -> None:
+    def read(windows: TokenWindows, step: int) -> list[list[int]]:
+        numbers = batch_indices(len(windows), 4, step, 1, window_order)
+        ids: list[list[int]] = windows.rows(numbers).input_ids.tolist()
+        return ids
+
+    lengths, steps = [90, 31, 64], range(1, 30)
+    used = TokenWindows(streams_of(lengths), 8, seed=1)
+    in_a_row = [read(used, step) for step in steps]
+    assert in_a_row == [read(TokenWindows(streams_of(lengths), 8, seed=1), step) for step in steps]
+
+
+def test_streams_stay_mapped(tmp_path: Path) -> None:
+    np.arange(100, dtype="<u2").tofile(tmp_path / "tokens.bin")
+    mapped = np.memmap(tmp_path / "tokens.bin", dtype="<u2", mode="r")
+    (kept,) = TokenWindows([mapped], 8).streams
+    assert np.shares_memory(kept, mapped)
 
 
 # Rows of a batch

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -128,6 +129,20 @@ def command(texts: Path, out: Path, *more: str, setup: str = SMALL_UNITS) -> sub
     )
 
 
+def children(pid: int) -> list[str]:
+    """Processes a process has started, where the system tells."""
+    file = Path(f"/proc/{pid}/task/{pid}/children")
+    return file.read_text().split() if file.exists() else []
+
+
+def is_running(pid: str) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
 @pytest.mark.usefixtures("small_units")
 @pytest.mark.parametrize(
     ("wait_for", "workers"),
@@ -148,9 +163,12 @@ def test_work_that_was_killed_goes_on(
     process = command(texts, out, "--workers", workers)
     while process.poll() is None and not list((out / WORK_FOLDER).glob(wait_for)):
         time.sleep(0.001)
+    workers_alive = children(process.pid)
     process.kill()
     process.communicate()
     assert process.returncode in (-signal.SIGKILL, 0)
+    while any(is_running(pid) for pid in workers_alive):
+        time.sleep(0.001)  # a worker that outlived its parent would never end
     again = command(texts, out, "--workers", workers)
     _, messages = again.communicate()
     assert again.returncode == 0, messages
@@ -176,16 +194,23 @@ def test_a_full_disk_is_told_and_loses_nothing(texts: Path, tmp_path: Path) -> N
     assert contents(out) == contents(tmp_path / "whole")
 
 
+def stop_at(stage: str, texts: Path, out: Path) -> None:
+    """Leave the work half done."""
+
+    def interrupt(doing: str, done: int, total: int) -> None:
+        if doing == stage:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare([texts], out, CONFIG, advance=interrupt)
+
+
 @pytest.mark.usefixtures("small_units")
 def test_other_settings_or_files_are_refused_where_work_is_half_done(
     texts: Path, tmp_path: Path
 ) -> None:
-    def interrupt(doing: str, done: int, total: int) -> None:
-        raise KeyboardInterrupt
-
     out = tmp_path / "out"
-    with pytest.raises(KeyboardInterrupt):
-        prepare([texts], out, CONFIG, advance=interrupt)
+    stop_at("tokenising", texts, out)
     other = PrepareConfig(vocab_size=70, clean=CleaningConfig(min_words=9))
     problem = (
         r"not finished, and this one differs: vocab_size was 60 and is now 70; clean.min_words"
@@ -196,6 +221,16 @@ def test_other_settings_or_files_are_refused_where_work_is_half_done(
     (texts / "a.jsonl").write_text('{"text": "changed"}\n', encoding="utf-8")
     with pytest.raises(ConfigError, match="differs: the files have changed"):
         prepare([texts], out, CONFIG)
+
+
+@pytest.mark.usefixtures("small_units")
+def test_settings_of_a_tokenizer_may_be_others_until_there_is_one(
+    texts: Path, tmp_path: Path
+) -> None:
+    stop_at("cleaning", texts, tmp_path / "out")
+    other = PrepareConfig(vocab_size=70, valid_fraction=0.3)
+    shards = prepare([texts], tmp_path / "out", other)
+    assert contents(shards.folder) == contents(prepare([texts], tmp_path / "new", other).folder)
 
 
 def test_there_is_at_least_one_worker(texts: Path, tmp_path: Path) -> None:
@@ -223,3 +258,15 @@ def test_a_worker_that_is_killed_is_told() -> None:
 
 def _kill(number: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_work_that_nobody_waits_for_any_more_is_ended() -> None:
+    results = map_in_order(_wait_unless_zero, [0, 1, 0, 1], workers=2)
+    assert next(iter(results)) == 0
+    results.close()  # type: ignore[attr-defined]
+
+
+def _wait_unless_zero(number: int) -> int:
+    if number:
+        threading.Event().wait()
+    return number

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpt1.data import shards
+from gpt1.data.prepare import prepare
 from gpt1.data.shards import INDEX, Shards, ShardWriter, write_index
 from gpt1.errors import DataError
+from gpt1.tokenizer import Tokenizer
 
 TEXTS = [[1, 2, 3], [], [65_535], [4, 5, 6, 7, 8, 9]]
 
@@ -107,6 +110,37 @@ def test_a_missing_or_torn_file_is_refused(tmp_path: Path, left: int | None) -> 
     problem = f"{path} has {left or 0} bytes but must have 20; prepare the data again"
     with pytest.raises(DataError, match=re.escape(problem)):
         written.tokens("train")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards with their tokenizer."""
+    root = tmp_path_factory.mktemp("prepared")
+    (root / "text.txt").write_text("the miller went to the mill " * 100, encoding="utf-8")
+    prepare([root / "text.txt"], root / "out")
+    return root / "out"
+
+
+@pytest.mark.parametrize("name", ["train-00000.bin", "valid-00000.bin"])
+def test_a_changed_byte_is_found_by_reading_everything(
+    prepared: Path, tmp_path: Path, name: str
+) -> None:
+    folder = shutil.copytree(prepared, tmp_path / "copy")
+    Shards(folder).verify()
+    content = bytearray((folder / name).read_bytes())
+    content[-2] ^= 1
+    (folder / name).write_bytes(content)
+    Shards(folder).tokens("train")
+    problem = rf"{folder / name} has SHA-256 \w{{12}} but index.json says .* prepare the data again"
+    with pytest.raises(DataError, match=problem):
+        Shards(folder).verify()
+
+
+def test_another_tokenizer_is_found_by_reading_everything(prepared: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(prepared, tmp_path / "copy")
+    Tokenizer.train(["other words"] * 9, vocab_size=30).save(folder)
+    with pytest.raises(DataError, match="is not the one the tokens were made with"):
+        Shards(folder).verify()
 
 
 def test_the_index_is_plain_json(tmp_path: Path) -> None:

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.training.distributed_worker import CASES
+from tests.training.distributed_worker import CASES, ROUNDED
 
 from gpt1.errors import ConfigError
 from gpt1.training.distributed import join, refuse_many
 from gpt1.training.tracking import read_metrics
 
 TESTS = Path(__file__).parents[1]
-TIMES = ("elapsed_s", "tokens_per_s")
+MACHINE = ("elapsed_s", "tokens_per_s", "mfu", "peak_memory_bytes")
 
 
 def launch(processes: int, *words: str) -> None:
@@ -45,13 +45,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """Every case, on 1, 2 and 4 processes."""
     folder = tmp_path_factory.mktemp("distributed")
     for processes in (1, 2, 4):
-        launch(processes, str(folder / str(processes)), *CASES)
+        launch(processes, str(folder / str(processes)), *CASES, *ROUNDED)
     return {processes: folder / str(processes) for processes in (1, 2, 4)}
 
 
 def figures(run: Path) -> list[dict[str, Any]]:
     rows = read_metrics(run / "metrics.jsonl")
-    return [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
+    return [{k: v for k, v in row.items() if k not in MACHINE} for row in rows]
 
 
 def assert_same_run(run: Path, other: Path, tolerance: float, after_step: int = -1) -> None:
@@ -72,6 +72,18 @@ def test_many_processes_make_the_updates_of_one(
     runs: dict[int, Path], processes: int, case: str
 ) -> None:
     assert_same_run(runs[processes] / case, runs[1] / case, 1e-5)
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+@pytest.mark.parametrize("case", ROUNDED)
+def test_in_bfloat16_they_make_those_of_one_but_for_rounding(
+    runs: dict[int, Path], processes: int, case: str
+) -> None:
+    found, expected = figures(runs[processes] / case), figures(runs[1] / case)
+    assert [row["step"] for row in found] == [row["step"] for row in expected]
+    for row, other in zip(found, expected, strict=True):
+        key = "loss" if "loss" in row else "valid_loss"
+        assert row[key] == pytest.approx(other[key], rel=0.01)
 
 
 def test_under_fsdp_a_process_holds_its_share_of_weights_and_moments(

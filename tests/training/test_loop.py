@@ -183,6 +183,19 @@ def test_activation_checkpointing_changes_nothing_but_memory(start: Start) -> No
     assert_same_weights(runs[0].model, runs[1].model)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of PyTorch's compiler, about itself
+def test_compiled_blocks_make_the_same_updates(start: Start) -> None:
+    settings = {"max_steps": 4, "model": NO_DROPOUT, "optimizer": OptimizerConfig(epsilon=1e-3)}
+    plain, compiled = (start(str(on), compile=on, **settings) for on in (False, True))
+    assert plain.fit()
+    assert compiled.fit()
+    assert compiled.model.h[0]._compiled_call_impl is not None
+    assert_same_weights(plain.model, compiled.model, 1e-5)
+    losses = [[row["loss"] for row in run.metrics if "loss" in row] for run in (plain, compiled)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
 @pytest.mark.parametrize(("model", "differ"), [({}, True), (NO_DROPOUT, False)])
 def test_every_step_draws_new_dropout_masks(
     start: Start, model: dict[str, Any], differ: bool

@@ -22,6 +22,7 @@ from gpt1.model import GPT
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.loop import Job, Trainer
 from gpt1.training.objectives import LanguageModeling
+from gpt1.training.report_card import About
 from gpt1.training.run import (
     FREE_SETTINGS,
     RunResult,
@@ -151,7 +152,8 @@ def finish(
         write_settings(tmp_path, {})
         config = TrainingConfig(max_steps=3, batch_size=2)
         trainer = Trainer(model, config, job, watch=Interrupting(interrupt_at))
-        return complete_run(trainer, tokenizer, "Trained on numbers")
+        about = About(origin="Trained on numbers", command="pretrain", prompts=["counting"])
+        return complete_run(trainer, tokenizer, about)
 
     return make
 
@@ -191,6 +193,7 @@ def test_an_interrupted_run_is_not_complete_and_has_no_card(finish: Finish, tmp_
     assert not result.complete
     assert result.step == 1
     assert not (tmp_path / "README.md").exists()
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_without_matplotlib_a_run_has_no_curve_and_says_so(

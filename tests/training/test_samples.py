@@ -50,17 +50,19 @@ def test_sampling_leaves_a_model_in_training_and_its_random_numbers_alone() -> N
     model = lively_model(tokenizer.vocab_size).train()
     torch.manual_seed(3)
     before = torch.random.get_rng_state()
-    first = sampler(model, tokenizer, [TEXT[:9]], 0)()
+    sample = sampler(model, tokenizer, [TEXT[:9]], TRAINING)
+    assert sample is not None
+    first = sample()
     assert model.training
     assert torch.equal(torch.random.get_rng_state(), before)
-    assert sampler(model, tokenizer, [TEXT[:9]], 0)() == first
+    assert sample() == first
 
 
 def test_an_lstm_cannot_write_samples(base_lstm: Path) -> None:
     model = gpt1.load(base_lstm)
     assert isinstance(model.model, LSTM)
     with pytest.raises(CheckpointError, match="sample_every_steps needs a Transformer"):
-        sampler(model.model, model.tokenizer, [""], 0)
+        sampler(model.model, model.tokenizer, [""], TRAINING)
 
 
 class StopAfter(LogWatcher):

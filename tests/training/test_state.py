@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.test_atomic import largest_file
 
 from gpt1.config import OptimizerConfig, StatesConfig
 from gpt1.errors import CheckpointError
@@ -119,6 +120,19 @@ def test_a_save_that_fails_leaves_the_state_before(tmp_path: Path, trained: Trai
         save_state(tmp_path, model, optimizers, broken)
     assert load_state(tmp_path, *trained(0)).step == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "step-00000001"]
+
+
+def test_on_a_full_disk_the_state_before_stays_and_is_used(
+    tmp_path: Path, trained: Trained
+) -> None:
+    save_state(tmp_path, *trained(1), LoopState(step=1))
+    with (
+        largest_file(2_000),
+        pytest.raises(CheckpointError, match="what was there before is unchanged"),
+    ):
+        save_state(tmp_path, *trained(2), LoopState(step=2))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "step-00000001"]
+    assert load_state(tmp_path, *trained(0)).step == 1
 
 
 def test_without_a_state_there_is_nothing_to_resume(tmp_path: Path, trained: Trained) -> None:

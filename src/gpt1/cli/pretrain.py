@@ -12,6 +12,7 @@ EXAMPLES = """\
 gpt1 pretrain --config recipes/mini.yaml --data books/ --out runs/mini
 gpt1 pretrain --data SHARDS --out runs/tiny --model.n-layer 4 --model.n-embd 128 --model.n-head 4
 gpt1 pretrain --data SHARDS --out runs/lstm --model-type lstm --lstm.n-units 683 --lstm.n-embd 256
+gpt1 pretrain --data s3://bucket/shards --out runs/far
 gpt1 pretrain --out runs/mini --resume"""
 
 SHAPES: dict[str, tuple[str, type[BackboneConfig]]] = {
@@ -24,7 +25,9 @@ SHAPES: dict[str, tuple[str, type[BackboneConfig]]] = {
 def add_arguments(parser: ArgumentParser) -> None:
     """Data, kind and shape of the model, training."""
     parser.add_argument(
-        "--data", required=True, help="Token shards, or texts: a file or a folder of files."
+        "--data",
+        required=True,
+        help="Token shards, a folder or its URL; or texts: a file or a folder of files.",
     )
     add_run_arguments(parser)
     add_fields(parser, TrainingConfig, defaults={"lr": 2.5e-4, "epochs": 1.0})

@@ -69,25 +69,39 @@ class PackedRows:
 
 
 class TokenWindows:
-    """Contiguous windows of long token streams (GPT-1 section 4.1); every token is in one window.
+    """Contiguous windows of long token streams (GPT-1 section 4.1).
+
+    Windows are numbered through the epochs: number ``epoch * len(windows) + i`` is window i of that
+    epoch, as `window_order` gives them. No two windows of an epoch share a token.
 
     Args:
         streams: Token arrays, usually memory-mapped; a window does not span two of them.
-        seq_len: Tokens of a window. What is left at the end of a stream, less than that, is not
-            used.
+        seq_len: Tokens of a window.
+        seed: With one, every epoch cuts a stream at other places: it begins at an offset drawn for
+            (seed, epoch), and what is left at the two ends, less than two windows, is not read in
+            that epoch. None: all epochs begin with the first token of a stream, and what is left
+            at its end, less than a window, is never read.
 
     Raises:
         DataError: If no stream is as long as a window.
     """
 
-    def __init__(self, streams: Sequence[NDArray[np.uint16]], seq_len: int) -> None:
-        self.streams = streams
+    def __init__(
+        self, streams: Sequence[NDArray[np.uint16]], seq_len: int, seed: int | None = None
+    ) -> None:
+        self.streams = [np.asarray(stream) for stream in streams]  # slices faster than a memmap
         self.seq_len = seq_len
-        self.last = np.cumsum([len(stream) // seq_len for stream in streams])
+        self.seed = seed
+        sizes = np.array([len(stream) for stream in streams], dtype=np.int64)
+        counts = sizes // seq_len
+        if seed is not None:  # as many as fit behind any offset, but one at least
+            counts = np.maximum(np.minimum(counts, 1), (sizes + 1) // seq_len - 1)
+        self.last = np.cumsum(counts)
+        self.first = self.last - counts
+        self.highest = np.clip(sizes - counts * seq_len, 0, seq_len - 1)
         if not len(self):
-            tokens = sum(len(stream) for stream in streams)
             raise DataError(
-                f"{tokens} tokens of data are less than one sequence of {seq_len}; "
+                f"{sizes.sum()} tokens of data are less than one sequence of {seq_len}; "
                 "give more text or a smaller --seq-len"
             )
 
@@ -96,13 +110,25 @@ class TokenWindows:
 
     def rows(self, indices: NDArray[np.int64]) -> Batch:
         """The windows with these numbers."""
-        ids = torch.from_numpy(np.stack([self._window(int(i)) for i in indices]))
+        epochs, places = np.divmod(indices, len(self))
+        numbers = np.searchsorted(self.last, places, side="right")
+        starts = (places - self.first[numbers]) * self.seq_len
+        if self.seed is not None:
+            for epoch in np.unique(epochs):
+                starts += np.where(epochs == epoch, self._offsets(self.seed, epoch)[numbers], 0)
+        windows = [
+            self.streams[number][start : start + self.seq_len]
+            for number, start in zip(numbers.tolist(), starts.tolist(), strict=True)
+        ]
+        ids = torch.from_numpy(np.stack(windows).astype(np.int64))
         return Batch(ids, ids, None)
 
-    def _window(self, index: int) -> NDArray[np.int64]:
-        stream = int(np.searchsorted(self.last, index, side="right"))
-        start = (index - (self.last[stream - 1] if stream else 0)) * self.seq_len
-        return self.streams[stream][start : start + self.seq_len].astype(np.int64)
+    def _offsets(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        """Where each stream begins in an epoch."""
+        # The third number keeps them apart from the order, which is drawn for (seed, epoch).
+        random = np.random.default_rng((seed, epoch, 1))
+        offsets: NDArray[np.int64] = random.integers(self.highest, endpoint=True)
+        return offsets
 
 
 def some_rows(source: BatchSource, number: int) -> Any:
@@ -116,7 +142,7 @@ def steps_per_epoch(sequences: int, batch_size: int) -> int:
 
 
 Order: TypeAlias = Callable[[int, int, int, int], NDArray[np.int64]]
-"""All numbers below a count once: a function of (count, batch size, epoch, seed)."""
+"""Numbers of the sequences of an epoch, each once: from (count, batch size, epoch, seed)."""
 
 
 def random_order(sequences: int, batch_size: int, epoch: int, seed: int) -> NDArray[np.int64]:
@@ -124,9 +150,16 @@ def random_order(sequences: int, batch_size: int, epoch: int, seed: int) -> NDAr
     return _permutation(sequences, epoch, seed)
 
 
+def window_order(sequences: int, batch_size: int, epoch: int, seed: int) -> NDArray[np.int64]:
+    """A random `Order` whose numbers go on from epoch to epoch, for `TokenWindows`."""
+    return _permutation(sequences, epoch, seed, first=epoch * sequences)
+
+
 @lru_cache(maxsize=2)
-def _permutation(sequences: int, epoch: int, seed: int) -> NDArray[np.int64]:
-    return np.random.default_rng((seed, epoch)).permutation(sequences)
+def _permutation(sequences: int, epoch: int, seed: int, first: int = 0) -> NDArray[np.int64]:
+    numbers = np.random.default_rng((seed, epoch)).permutation(sequences)
+    numbers += first
+    return numbers
 
 
 def batch_indices(

@@ -19,7 +19,7 @@ from typing import Any
 from gpt1.atomic import atomic_folder, check_destination
 from gpt1.config import PrepareConfig
 from gpt1.data.held_out import HeldOut
-from gpt1.data.selection import Selection, SourceCounts
+from gpt1.data.selection import Selected, Selection, SourceCounts
 from gpt1.data.shards import INDEX, Shards, ShardWriter, write_index
 from gpt1.data.stages import SPLITS, Chunk, EncodeTask, Unit, clean_unit, encode_chunk, tokens_of
 from gpt1.data.work import fetched, forget_copies, open_work, read_record
@@ -74,10 +74,10 @@ def prepare(
     if workers < 1:
         raise ConfigError(f"workers is {workers} but must be at least 1")
     check_destination(out)
-    given = _given_tokenizer(config)
+    given = given_tokenizer(config)
     was_there = out.exists()
     work, units = open_work(out, inputs, config, given.fingerprint if given else None)
-    job = _Job(work, units, config, workers, advance or _tell_nobody)
+    job = Job(work, units, config, workers, advance or _tell_nobody)
     selection = job.clean()
     if not selection.documents:
         shutil.rmtree(work if was_there else out)
@@ -94,7 +94,13 @@ def _tell_nobody(doing: str, done: int, total: int) -> None:
     pass
 
 
-def _given_tokenizer(config: PrepareConfig) -> Tokenizer | None:
+def given_tokenizer(config: PrepareConfig) -> Tokenizer | None:
+    """The tokenizer that the settings name, if they do.
+
+    Raises:
+        CheckpointError: If there is none.
+        DataError: If its ids do not fit a shard.
+    """
     if config.tokenizer is None:
         return None
     from gpt1.checkpoint import locate  # it loads torch, which nothing else here needs
@@ -108,11 +114,16 @@ def _given_tokenizer(config: PrepareConfig) -> Tokenizer | None:
     return tokenizer
 
 
-class _Job:
+class Job:
     """The stages of one preparation; each finds in the folder what of it is done."""
 
     def __init__(
-        self, work: Path, units: list[Unit], config: PrepareConfig, workers: int, advance: Advance
+        self,
+        work: Path,
+        units: list[Unit],
+        config: PrepareConfig,
+        workers: int = 1,
+        advance: Advance = _tell_nobody,
     ) -> None:
         self.work = work
         self.units = units
@@ -166,10 +177,8 @@ class _Job:
 
     def encode(self, selection: Selection, tokenizer: Tokenizer) -> None:
         """Tokenise all chunks."""
-        held_out = HeldOut(self.config.valid_fraction, selection.documents)
-        folder, fingerprint = self.work / "tokenizer", tokenizer.fingerprint
-        tasks = (
-            EncodeTask(*selected, held_out, folder, fingerprint) for selected in selection.selected
+        tasks = encode_tasks(
+            self.work, selection.selected, selection.documents, self.config, tokenizer.fingerprint
         )
         documents = 0
         for counts in map_in_order(encode_chunk, tasks, self.workers):
@@ -209,6 +218,26 @@ class _Job:
             "config": asdict(self.config),
             "version": metadata.version("gpt1"),
         }
+
+
+def encode_tasks(
+    work: Path,
+    selected: Sequence[Selected],
+    documents: int,
+    config: PrepareConfig,
+    fingerprint: str,
+) -> Iterator[EncodeTask]:
+    """What there is to tokenise.
+
+    Args:
+        work: Folder of the work; it holds the tokenizer.
+        selected: Chunks with the texts that become tokens, some or all.
+        documents: How many become tokens in all.
+        config: Says how many are held out.
+        fingerprint: Of the tokenizer.
+    """
+    held_out = HeldOut(config.valid_fraction, documents)
+    return (EncodeTask(*chosen, held_out, work / "tokenizer", fingerprint) for chosen in selected)
 
 
 def _source(record: dict[str, Any], counts: SourceCounts, license: str | None) -> dict[str, Any]:

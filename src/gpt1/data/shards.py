@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,9 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt1.atomic import write_bytes_atomic, write_text_atomic
+from gpt1.data.remote import default_cache, fetch, file_sha256, is_url, read_text
 from gpt1.errors import DataError
+from gpt1.tokenizer import Tokenizer
 
 INDEX = "index.json"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+"""What `Tokenizer.load` reads of a folder of shards."""
 SHARD_TOKENS = 100_000_000
 """Tokens of a shard (200 MB)."""
 
@@ -93,28 +98,58 @@ def write_index(
     write_text_atomic(folder / INDEX, json.dumps(index, indent=2) + "\n")
 
 
+def is_shards(location: str | Path) -> bool:
+    """Whether there are shards, complete ones, in a folder or at a URL."""
+    if not is_url(location):
+        return (Path(location) / INDEX).is_file()
+    try:
+        read_text(f"{str(location).rstrip('/')}/{INDEX}")
+    except FileNotFoundError:
+        return False
+    return True
+
+
 class Shards:
     """The memory-mapped tokens of a folder of shards.
 
     Args:
-        folder: Written by ``gpt1 data prepare``.
+        location: A folder written by ``gpt1 data prepare``, or the URL of a copy of one, as
+            ``s3://bucket/shards``: its files are fetched when they are first needed, and kept.
+        cache: Where they are kept; default: ``~/.cache/gpt1/shards`` (``XDG_CACHE_HOME``).
+
+    Attributes:
+        folder: Where the files are on this machine.
+        index: What ``index.json`` says.
 
     Raises:
-        DataError: If the index is missing or is not JSON.
+        DataError: If the index is missing or is not JSON, or cannot be fetched.
+        MissingExtraError: If fsspec needs another package for this kind of URL.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        path = self.folder / INDEX
+    def __init__(self, location: str | Path, cache: str | Path | None = None) -> None:
+        self.url = f"{str(location).rstrip('/')}/" if is_url(location) else None
+        self.folder = Path(location)
         try:
-            self.index = json.loads(path.read_text(encoding="utf-8"))
+            text = read_text(self.url + INDEX) if self.url else self._read_index()
+            self.index: dict[str, Any] = json.loads(text)
         except FileNotFoundError:
             raise DataError(
-                f"{self.folder} holds no {INDEX}, so it is no complete folder of shards; "
+                f"{location} holds no {INDEX}, so it is no complete folder of shards; "
                 "make one with: gpt1 data prepare TEXTS --out FOLDER"
             ) from None
         except json.JSONDecodeError as error:
-            raise DataError(f"{path} is not JSON: {error}") from None
+            raise DataError(f"{self.url or self.folder / INDEX} is not JSON: {error}") from None
+        if self.url:
+            # Shards that are made anew at the same place have another index, so another folder.
+            name = hashlib.sha256(text.encode()).hexdigest()[:24]
+            self.folder = Path(cache or default_cache()) / name
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for file in TOKENIZER_FILES:
+                fetch(self.url + file, self.folder / file)
+            write_text_atomic(self.folder / INDEX, text)
+
+    def _read_index(self) -> str:
+        return (self.folder / INDEX).read_text(encoding="utf-8")
 
     def tokens(self, split: str) -> list[NDArray[np.uint16]]:
         """The files of a split, each memory-mapped.
@@ -125,14 +160,42 @@ class Shards:
         Raises:
             DataError: If a file is missing or torn.
         """
-        maps: list[NDArray[np.uint16]] = []
-        for entry in self.index["splits"].get(split, []):
-            path = self.folder / entry["file"]
-            size_bytes = path.stat().st_size if path.exists() else 0
-            if size_bytes != 2 * entry["tokens"]:
+        entries = self.index["splits"].get(split, [])
+        return [np.memmap(self._file(entry), dtype="<u2", mode="r") for entry in entries]
+
+    def verify(self) -> None:
+        """Read every file and compare it with the index, and the tokenizer too.
+
+        Raises:
+            DataError: If one is missing, torn or changed; it is named.
+        """
+        for entry in chain.from_iterable(self.index["splits"].values()):
+            path = self._file(entry)
+            found = file_sha256(path)
+            if found != entry["sha256"]:
                 raise DataError(
-                    f"{path} has {size_bytes} bytes but must have {2 * entry['tokens']}; "
-                    "prepare the data again"
+                    f"{path} has SHA-256 {found[:12]} but {INDEX} says {entry['sha256'][:12]}: it "
+                    f"is not what was written; {self._remedy(path)}"
                 )
-            maps.append(np.memmap(path, dtype="<u2", mode="r"))
-        return maps
+        found = Tokenizer.load(self.folder).fingerprint
+        if found != self.index["tokenizer"]:
+            raise DataError(
+                f"the tokenizer in {self.folder} ({found[:12]}) is not the one the tokens were "
+                f"made with ({self.index['tokenizer'][:12]}); prepare the data again"
+            )
+
+    def _file(self, entry: Mapping[str, Any]) -> Path:
+        """A file of the right size on this machine."""
+        path = self.folder / Path(entry["file"]).name  # never outside the folder
+        size_bytes = 2 * entry["tokens"]
+        if self.url:
+            fetch(self.url + path.name, path, size_bytes, entry["sha256"])
+        found = path.stat().st_size if path.exists() else 0
+        if found != size_bytes:
+            raise DataError(
+                f"{path} has {found} bytes but must have {size_bytes}; {self._remedy(path)}"
+            )
+        return path
+
+    def _remedy(self, path: Path) -> str:
+        return f"delete {path} and try again" if self.url else "prepare the data again"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -21,6 +22,9 @@ from gpt1.errors import ConfigError
 
 UNIT_BYTES = 1 << 22
 """Files are read together up to this size; a larger one is read by itself."""
+_LATE = ("tokenizer", "vocab_size", "tokenizer_mode", "valid_fraction", "fingerprint")
+"""Settings nothing depends on before there is a tokenizer."""
+_log = logging.getLogger(__name__)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -44,11 +48,14 @@ def open_work(
     folder = out / WORK_FOLDER
     path = folder / "settings.json"
     if path.is_file():
-        _check_same(json.loads(path.read_text(encoding="utf-8")), settings, out)
+        has_tokenizer = (folder / "tokenizer").exists()
+        before = json.loads(path.read_text(encoding="utf-8"))
+        _check_same(before, settings, out, () if has_tokenizer else _LATE)
+        _log.info("going on with what is half done in %s", folder)
     else:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        write_text_atomic(path, json.dumps(settings) + "\n")
+    write_text_atomic(path, json.dumps(settings) + "\n")
     return folder, list(_units(folder, sources, config))
 
 
@@ -79,13 +86,15 @@ def _state(source: Source) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def _check_same(before: dict[str, Any], settings: dict[str, Any], out: Path) -> None:
+def _check_same(
+    before: dict[str, Any], settings: dict[str, Any], out: Path, free: Sequence[str]
+) -> None:
     changes = [
         "the files have changed"
         if name == "files"
         else f"{name} was {before.get(name)!r} and is now {value!r}"
         for name, value in settings.items()
-        if before.get(name) != value
+        if before.get(name) != value and name not in free
     ]
     if changes:
         raise ConfigError(

@@ -47,6 +47,7 @@ def _spread(
 ) -> Iterator[Result]:
     # A forked process would inherit locks that threads of this one hold.
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, context, _begin)
     waiting: deque[Future[Result]] = deque()
     try:
@@ -56,7 +57,12 @@ def _spread(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    except BrokenProcessPool:
+    except BaseException as error:
+        # Nobody wants the results any more, and a task may take long.
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.terminate()
+        if not isinstance(error, BrokenProcessPool):
+            raise
         raise DataError(
             "a worker process was ended from outside, perhaps for want of memory; run the command "
             "again to go on where it was, with fewer --workers if need be"

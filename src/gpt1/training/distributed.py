@@ -7,7 +7,7 @@ update, so it is the one a single process would have made. See ``docs/scaling.md
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -215,7 +215,7 @@ def like(tensor: Tensor, other: Tensor) -> Tensor:
     return distribute_tensor(tensor, other.device_mesh, other.placements)
 
 
-def local_bytes(tensors: Iterator[Any]) -> int:
+def local_bytes(tensors: Iterable[Any]) -> int:
     """Bytes that tensors take in this process."""
     return sum(t.to_local().nbytes if isinstance(t, DTensor) else t.nbytes for t in tensors)
 

@@ -84,7 +84,11 @@ def finetune_lm(
             write_settings(folder, settings)
         if run.valid is None and (texts.valid_data or texts.valid_fraction):
             watch.note("no validation: no text is held out, or none has two tokens")
-        prompts = _prompts(texts, training)
+        about = About(
+            origin=f"Fine-tuned from {model} on {texts.data}",
+            command="finetune lm",
+            prompts=[(texts.prefix + prompt).strip() for prompt in training.sample_prompts],
+        )
         job = Job(
             train=run.train,
             valid=run.valid,
@@ -92,16 +96,9 @@ def finetune_lm(
             out=folder,
             keep=keep_model(folder, run.network, run.tokenizer),
             snapshot=snapshot_model(folder, run.network, run.tokenizer),
-            sample=sampler(run.network, run.tokenizer, prompts, training.seed)
-            if training.sample_every_steps
-            else None,
+            sample=sampler(run.network, run.tokenizer, about.prompts, training),
         )
         trainer = Trainer(run.network, training, job, watch=watch, resume=resume)
-        about = About(
-            origin=f"Fine-tuned from {model} on {texts.data}",
-            command="finetune lm",
-            prompts=prompts,
-        )
         return complete_run(trainer, run.tokenizer, about)
 
 
@@ -162,11 +159,6 @@ def prepare_texts(model: str | Path, texts: TextConfig, training: TrainingConfig
     run = examine(network, training, sequences=len(train), tokens=tokens, fine_tuned=True)
     checkup = examine_texts(run, model, tokenizer, texts, splits, typed.texts_with)
     return TextRun(network, tokenizer, train, valid, checkup)
-
-
-def _prompts(texts: TextConfig, training: TrainingConfig) -> list[str]:
-    """What samples begin with: as the texts do."""
-    return [(texts.prefix + prompt).strip() for prompt in training.sample_prompts]
 
 
 def add_end_token(model: Backbone, tokenizer: Tokenizer, end_token: str | None) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from gpt1.training.distributed import (
     current,
     distribute,
     gradient_sync,
+    local_bytes,
     whole,
 )
 from gpt1.training.interrupt import StopRequest, stop_on_interrupt
@@ -165,7 +167,7 @@ class Trainer:
             self.model.eval()
 
     def _run(self) -> bool:
-        saved = self.state.step
+        saved, told = -1, self.processes.world == 1
         try:
             if self.state.step == 0:
                 self._snapshot()
@@ -173,6 +175,9 @@ class Trainer:
             self._evaluate_if_due()
             while not self._finished() and not self._asked_to_stop():
                 self._step()
+                if not told:
+                    told = True
+                    self._tell_share()
                 self._snapshot()
                 if self._due(self.config.sample_every_steps):
                     self._sample()
@@ -188,6 +193,18 @@ class Trainer:
             self._save_state()
         return self._finished()
 
+    def _tell_share(self) -> None:
+        """Say how much of the run this process holds, once there are moments."""
+        states = [
+            state.values() for optimizer in self.optimizers for state in optimizer.state.values()
+        ]
+        tensors = [*self.model.parameters(), *chain.from_iterable(states)]
+        held, whole_run = local_bytes(tensors), sum(tensor.nbytes for tensor in tensors)
+        self.watch.note(
+            f"{self.processes.world} processes, {self.config.parallel}: the first holds "
+            f"{held:,} of the {whole_run:,} bytes of weights and moments"
+        )
+
     def _asked_to_stop(self) -> bool:
         """Whether any process was; all give the same answer."""
         return self.processes.totals(self.stop.requested)[0] > 0
@@ -202,7 +219,7 @@ class Trainer:
             self.job.snapshot(self.state.step)
 
     def _sample(self) -> None:
-        if self.job.sample and self.config.sample_every_steps:
+        if self.job.sample:
             self.journal.write_samples(self.state.step, self.job.sample())
 
     def _save_state(self) -> None:

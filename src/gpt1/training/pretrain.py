@@ -13,9 +13,9 @@ import torch
 from gpt1.backbone import Backbone, new_backbone
 from gpt1.checkpoint import check_device
 from gpt1.config import BackboneConfig, GPTConfig, PrepareConfig, TrainingConfig
-from gpt1.data.batches import TokenWindows, some_rows
+from gpt1.data.batches import TokenWindows, some_rows, window_order
 from gpt1.data.prepare import prepare
-from gpt1.data.shards import INDEX, Shards
+from gpt1.data.shards import Shards, is_shards
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.checkup import Checkup, examine, examine_disk
 from gpt1.training.distributed import join
@@ -51,8 +51,8 @@ def pretrain(
     """Train a language model from scratch.
 
     Args:
-        data: A folder of token shards, or texts (see `TextSource`): these become shards in
-            ``out/data``.
+        data: A folder of token shards or its URL (see `Shards`), or texts (see `TextSource`):
+            these become shards in ``out/data``.
         out: Folder of the run; the finished model can be loaded from it.
         training: Length, steps, optimizer.
         model: Shape of a GPT or an LSTM; ``vocab_size`` is taken from the tokenizer.
@@ -79,28 +79,27 @@ def pretrain(
             if processes.main:
                 write_settings(folder, settings)
             reuse = resume or not processes.main
-            shards = _shards(Path(data), folder / "data", reuse=reuse)
+            shards = _shards(data, folder / "data", reuse=reuse)
             if shards is None:
                 shards = prepare([data], folder / "data", preparation, advance=watch.advance)
         run = prepare_shards(shards, training, model)
         consult(examine_disk(run.checkup, folder), watch)
         if run.valid is None:
             watch.note("no validation: less than one sequence of tokens is held out")
+        about = About(
+            origin=f"Pre-trained on {data}", command="pretrain", prompts=training.sample_prompts
+        )
         job = Job(
             train=run.train,
             valid=run.valid,
+            order=window_order,
             objective=LanguageModeling(),
             out=folder,
             keep=keep_model(folder, run.network, run.tokenizer),
             snapshot=snapshot_model(folder, run.network, run.tokenizer),
-            sample=sampler(run.network, run.tokenizer, training.sample_prompts, training.seed)
-            if training.sample_every_steps
-            else None,
+            sample=sampler(run.network, run.tokenizer, about.prompts, training),
         )
         trainer = Trainer(run.network, training, job, watch=watch, resume=resume)
-        about = About(
-            origin=f"Pre-trained on {data}", command="pretrain", prompts=training.sample_prompts
-        )
         return complete_run(trainer, run.tokenizer, about)
 
 
@@ -124,7 +123,7 @@ def plan_pretrain(
     preparation, watch = preparation or PrepareConfig(), watch or LogWatcher()
     out = check_folder(out, _settings(data, training, model, preparation), resume=resume)
     with TemporaryDirectory() as folder:
-        shards = _shards(Path(data), out / "data", reuse=resume)
+        shards = _shards(data, out / "data", reuse=resume)
         if shards is None:
             shards = prepare([data], folder, preparation, advance=watch.advance)
         run = prepare_shards(shards, training, model)
@@ -158,7 +157,7 @@ def prepare_shards(shards: Shards, training: TrainingConfig, model: BackboneConf
     network = new_backbone(model.replace(vocab_size=tokenizer.vocab_size))
     network.to(check_device(training.device))
     seq_len = sequence_length(training, network)
-    train = TokenWindows(shards.tokens("train"), seq_len)
+    train = TokenWindows(shards.tokens("train"), seq_len, training.seed)
     valid = [stream for stream in shards.tokens("valid") if len(stream) >= seq_len]
     tokens = len(train) * seq_len
     run = examine(network, training, sequences=len(train), tokens=tokens, fine_tuned=False)
@@ -195,7 +194,7 @@ def _shape(model: BackboneConfig) -> dict[str, Any]:
     return {"model_type": "lstm", "lstm": shape}
 
 
-def _shards(data: Path, prepared: Path, *, reuse: bool) -> Shards | None:
+def _shards(data: str | Path, prepared: Path, *, reuse: bool) -> Shards | None:
     """The shards at ``data``, or those a run that is resumed has made; None: make them."""
-    folders = (data, prepared) if reuse else (data,)
-    return next((Shards(folder) for folder in folders if (folder / INDEX).is_file()), None)
+    places = (data, prepared) if reuse else (data,)
+    return next((Shards(place) for place in places if is_shards(place)), None)

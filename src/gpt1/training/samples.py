@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from torch.distributed.tensor import DTensor
 
 from gpt1.backbone import Backbone, new_backbone, require_gpt
-from gpt1.config import GenerationConfig
+from gpt1.config import GenerationConfig, TrainingConfig
 from gpt1.generation.decode import Decoder, evaluation_mode
 from gpt1.generation.stopping import CompletionBuilder
 from gpt1.model import GPT
@@ -24,22 +24,27 @@ NEUTRAL_START = "the"
 
 
 def sampler(
-    model: Backbone, tokenizer: Tokenizer, prompts: Sequence[str], seed: int
-) -> Callable[[], list[Sample]]:
+    model: Backbone, tokenizer: Tokenizer, prompts: Sequence[str], training: TrainingConfig
+) -> Callable[[], list[Sample]] | None:
     """A function that has the model continue prompts as it then is.
 
     Args:
         model: In training; is left as it is.
         tokenizer: Of the model.
         prompts: Beginnings of texts.
-        seed: Of the draw; the same weights write the same texts.
+        training: Its seed is that of the draw: the same weights write the same texts.
+
+    Returns:
+        The function, or None if the run does not ask for samples.
 
     Raises:
-        CheckpointError: If the model is an LSTM, which cannot generate.
+        CheckpointError: If it does and the model is an LSTM, which cannot generate.
     """
+    if not training.sample_every_steps:
+        return None
     require_gpt(model, SAMPLING)
     return lambda: write_samples(
-        require_gpt(in_one_piece(model), SAMPLING), tokenizer, prompts, seed
+        require_gpt(in_one_piece(model), SAMPLING), tokenizer, prompts, training.seed
     )
 
 
