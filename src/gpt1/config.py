@@ -530,8 +530,8 @@ class TextConfig:
 class CleaningConfig:
     """What is done to documents, and which are left out, before they become tokens.
 
-    The defaults suit books: they keep whole every text that is no accident. For pages of the web
-    turn on more: min_words, language, near_duplicates.
+    The defaults suit books that somebody has chosen: each is kept whole. Pages of the web want
+    more: min_words, max_symbol_share, max_repeated_lines, language and near_duplicates.
     """
 
     repair: bool = True
@@ -540,10 +540,12 @@ class CleaningConfig:
     """Cut what Project Gutenberg prints before and after a book."""
     min_words: int = 0
     """Fewest words of a document; 50 is usual for the web."""
-    max_symbol_share: float = 0.1
-    """Largest share of symbols (code, markup, emoji) among the characters that are not blank."""
-    max_repeated_lines: float = 0.3
-    """Largest share of the text in lines that repeat an earlier line of the document."""
+    max_symbol_share: float = 1.0
+    """Largest share of symbols (code, markup, emoji) among the characters that are not blank; 0.1
+    is usual for the web."""
+    max_repeated_lines: float = 1.0
+    """Largest share of the text in lines that repeat an earlier line of the document; 0.3 is usual
+    for the web."""
     language: str | None = None
     """Language to keep, such as "en"; needs gpt1[data]. Default: any, since books are chosen."""
     exact_duplicates: bool = True

@@ -31,12 +31,12 @@ def prepare(texts: Path, *more: str) -> int:
 def test_the_result_says_what_was_left_out_and_what_was_not_read(
     texts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert prepare(texts) == 0
+    assert prepare(texts, "--clean.max-symbol-share", "0.1") == 0
     shown = capsys.readouterr().out
     assert "documents     20\n" in shown
     assert "dropped       2 duplicate, 1 empty, 1 symbols\n" in shown
     assert "unread files  1\n" in shown
-    assert prepare(texts, "--json") == 0
+    assert prepare(texts, "--clean.max-symbol-share", "0.1", "--json") == 0
     result = json.loads(capsys.readouterr().out)
     assert result["dropped"] == {"duplicate": 2, "empty": 1, "symbols": 1}
     assert result["unread_files"] == [str(texts / "b.txt")]
@@ -44,7 +44,7 @@ def test_the_result_says_what_was_left_out_and_what_was_not_read(
 
 def test_steps_are_switched_off_and_on(texts: Path) -> None:
     off = ["--clean.repair", "false", "--clean.exact-duplicates", "false"]
-    limits = ["--clean.max-symbol-share", "1", "--clean.language", "en", "--license", "CC0"]
+    limits = ["--clean.language", "en", "--license", "CC0"]
     assert prepare(texts, *off, *limits) == 0
     index = Shards(texts.parent / "out").index
     assert index["config"]["clean"]["repair"] is False
@@ -64,5 +64,5 @@ def test_where_nothing_is_left_one_line_says_why(
 ) -> None:
     assert prepare(texts, "--clean.min-words", "50") == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith(f"gpt1: there is no text in {texts}: 1 empty; 23 too short; ")
+    assert error.startswith(f"gpt1: there is no text in {texts} to keep: 1 empty; 23 too short; ")
     assert not (texts.parent / "out").exists()

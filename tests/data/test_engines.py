@@ -221,6 +221,11 @@ def test_an_unknown_engine_is_refused(texts: Path, tmp_path: Path) -> None:
         prepare_on("spark", [texts], tmp_path / "out")
 
 
+def test_no_workers_are_refused(texts: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="workers is 0 but must be at least 1"):
+        prepare_on("local", [texts], tmp_path / "out", workers=0)
+
+
 def test_slurm_needs_a_partition(texts: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"name one with --cluster\.partition"):
         prepare_on("slurm", [texts], tmp_path / "out")

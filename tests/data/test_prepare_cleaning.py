@@ -45,7 +45,7 @@ def text_of(shards: Shards) -> str:
 def test_every_document_that_is_left_out_is_counted_and_named(tmp_path: Path) -> None:
     texts = [PROSE.format(1), "", PROSE.format(1), "#" * 50, "ha\n" * 30, "Short.", PROSE.format(2)]
     path = jsonl(tmp_path / "a.jsonl", [*({"text": text} for text in texts), {"text": 5}, "x"])
-    shards = prepare([path], tmp_path / "out", config(min_words=3))
+    shards = prepare([path], tmp_path / "out", config(min_words=3, max_repeated_lines=0.3))
     expected = {2: "empty", 3: "duplicate", 4: "too short", 5: "repeated lines", 6: "too short"}
     assert [(d["source"], d["document"], d["reason"]) for d in dropped(shards)] == [
         *((str(path), f"a.jsonl:{line}", reason) for line, reason in expected.items()),
@@ -131,7 +131,7 @@ def test_where_nothing_is_left_the_reasons_are_told(tmp_path: Path) -> None:
     jsonl(tmp_path / "a.jsonl", [{"text": "#" * 9}, {"text": ""}])
     (tmp_path / "b.txt").write_bytes(b"\xff")
     with pytest.raises(DataError, match=r"no text in .*: 1 empty; 1 symbols; .*b\.txt is not UTF"):
-        prepare([tmp_path], tmp_path / "out", config())
+        prepare([tmp_path], tmp_path / "out", config(max_symbol_share=0.1))
     assert not (tmp_path / "out").exists()
 
 

@@ -192,7 +192,7 @@ def test_an_interrupted_and_resumed_run_equals_one_that_never_stopped(
     assert kept[0].read_bytes() == kept[1].read_bytes()
 
 
-@pytest.mark.parametrize("doing", ["training", "valid"])
+@pytest.mark.parametrize("doing", ["training", "tokenising"])
 def test_a_run_that_died_while_preparing_is_started_again_even_with_other_texts(
     book: Path, tmp_path: Path, doing: str
 ) -> None:

@@ -1,7 +1,7 @@
 """What is done to a document before it becomes tokens: one pure function for each step.
 
-The quality rules follow those of Gopher (Rae et al. 2021, appendix A.1), with limits that suit
-books. A step knows nothing but its text, so any pipeline may call it, in any order and process.
+The quality rules follow those of Gopher (Rae et al. 2021, appendix A.1). A step knows nothing but
+its text, so any pipeline may call it, in any order and process.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def signature(text: str, seed: int = 0) -> NDArray[np.uint32]:
 class Duplicates:
     """Tells which documents were there before; has to be asked about each in their order.
 
-    It holds 100 bytes of each document, and 4 KB where near duplicates are looked for.
+    It holds some 150 bytes of each document, 5.5 KB where near duplicates are looked for.
 
     Args:
         exact: Whether documents with equal digests are duplicates.

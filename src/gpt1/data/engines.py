@@ -161,6 +161,8 @@ def prepare_on(
     """
     if engine not in ENGINES:
         raise ConfigError(f"engine is {engine!r} but must be one of {', '.join(ENGINES)}")
+    if workers < 1:
+        raise ConfigError(f"workers is {workers} but must be at least 1")
     cluster, config, out = cluster or ClusterConfig(), config or PrepareConfig(), Path(out)
     executor = _executor(engine, cluster)
     check_destination(out)

@@ -272,9 +272,8 @@ def _nothing_left(
     problems = [file["problem"] for record in records for file in record["files"]]
     reasons = [f"{count} {reason}" for reason, count in selection.dropped.items()]
     said = [*reasons, *list(filter(None, problems))[:3]]
-    return f"there is no text in {', '.join(map(str, inputs))}" + (
-        f": {'; '.join(said)}" if said else ""
-    )
+    where = ", ".join(map(str, inputs))
+    return f"there is no text in {where}" + (f" to keep: {'; '.join(said)}" if said else "")
 
 
 def _publish(ready: Path, out: Path) -> None:

@@ -59,6 +59,11 @@ def open_work(
     return folder, list(_units(folder, sources, config))
 
 
+def forget_work(out: Path) -> None:
+    """Delete what is half done in a folder of shards."""
+    shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
+
+
 def _settings(
     inputs: Sequence[str | Path],
     sources: list[Source],

@@ -16,6 +16,7 @@ from gpt1.config import BackboneConfig, GPTConfig, PrepareConfig, TrainingConfig
 from gpt1.data.batches import TokenWindows, some_rows, window_order
 from gpt1.data.prepare import prepare
 from gpt1.data.shards import Shards, is_shards
+from gpt1.data.work import forget_work
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.checkup import Checkup, examine, examine_disk
 from gpt1.training.distributed import join
@@ -81,6 +82,8 @@ def pretrain(
             reuse = resume or not processes.main
             shards = _shards(data, folder / "data", reuse=reuse)
             if shards is None:
+                if not reuse:  # it may be of other texts
+                    forget_work(folder / "data")
                 shards = prepare([data], folder / "data", preparation, advance=watch.advance)
         run = prepare_shards(shards, training, model)
         consult(examine_disk(run.checkup, folder), watch)
