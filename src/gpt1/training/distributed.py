@@ -6,6 +6,7 @@ update, so it is the one a single process would have made. See ``docs/scaling.md
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -96,6 +97,7 @@ def join(device: str) -> Iterator[Processes]:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     _init_group("nccl" if kind.type == "cuda" else "gloo")
     yield current()
+    gc.collect()  # replicas, see `replicated`
     # Not after a failure: there it may wait for a process that has died.
     dist.destroy_process_group()
 
@@ -150,28 +152,35 @@ def was_restarted() -> bool:
     return _restarts() > 0
 
 
-def distribute(
+def shard(
     model: Backbone | TaskModel, strategy: Strategy, precision: torch.dtype = torch.float32
-) -> nn.Module:
-    """Make a model one model of all processes; before its optimizers are built.
+) -> None:
+    """Split a model over all processes, in place, where the strategy is "fsdp".
 
     Args:
-        model: The same in every process. Under "fsdp" its parameters become shards, in place.
+        model: The same in every process; its optimizers are built afterwards.
         strategy: "ddp": every process holds all weights and moments. "fsdp": its share of them.
-        precision: Of the matrix products; under "fsdp" weights are gathered in it.
-
-    Returns:
-        What is called to compute a loss.
+        precision: Of the matrix products, in which weights are gathered.
     """
-    if current().world == 1:
-        return model
-    if strategy == "ddp":
-        return DistributedDataParallel(model, gradient_as_bucket_view=True)
+    if current().world == 1 or strategy != "fsdp":
+        return
     policy = MixedPrecisionPolicy(param_dtype=precision, reduce_dtype=torch.float32)
     for block in _blocks(model):
         fully_shard(block, mp_policy=policy)
     fully_shard(model, mp_policy=policy)
-    return model
+
+
+@contextmanager
+def replicated(model: Backbone | TaskModel, strategy: Strategy) -> Iterator[nn.Module]:
+    """What is called to compute a loss; under "ddp", it has the processes exchange gradients.
+
+    It is taken apart at the end: were it the last to hold the group of processes, it would wait
+    for a thread of gloo that waits for the interpreter.
+    """
+    if current().world == 1 or strategy != "ddp":
+        yield model
+        return
+    yield DistributedDataParallel(model, gradient_as_bucket_view=True)
 
 
 def compile_blocks(model: Backbone | TaskModel) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from gpt1.atomic import write_text_atomic
 from gpt1.backbone import Backbone
@@ -35,9 +36,10 @@ from gpt1.task_model import TaskModel
 from gpt1.training.distributed import (
     compile_blocks,
     current,
-    distribute,
     gradient_sync,
     local_bytes,
+    replicated,
+    shard,
     whole,
 )
 from gpt1.training.interrupt import StopRequest, stop_on_interrupt
@@ -123,7 +125,8 @@ class Trainer:
         self.model.activation_checkpointing = config.activation_checkpointing
         if config.compile:
             compile_blocks(model)
-        self.replica = distribute(model, config.parallel, self.dtype)
+        shard(model, config.parallel, self.dtype)
+        self.replica: nn.Module = model
         self.optimizers = optimizers or build_optimizers(
             model, config.optimizer, config.lr, matrix_dtype=self.dtype
         )
@@ -159,9 +162,13 @@ class Trainer:
         self.journal.open()
         self.watch.start(self.state.step, self.total_steps, self.job.objective.unit)
         try:
-            with stop_on_interrupt(patient=self.processes.world > 1) as self.stop:
+            with (
+                stop_on_interrupt(patient=self.processes.world > 1) as self.stop,
+                replicated(self.model, self.config.parallel) as self.replica,
+            ):
                 return self._run()
         finally:
+            self.replica = self.model
             self.watch.stop()
             self.journal.close(self._finished())
             self.model.eval()
