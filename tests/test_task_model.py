@@ -18,7 +18,7 @@ from gpt1.tasks.batches import TaskBatch, collate
 from gpt1.tasks.encoding import Encoded, encode_examples
 from gpt1.tasks.example import Example, choice, pair, similarity, text
 from gpt1.training.objectives import TaskLearning
-from tasks.worlds import examples, new_tokenizer
+from tasks.worlds import choices, new_tokenizer
 from twin import twin
 
 TOKENIZER = new_tokenizer()
@@ -123,7 +123,7 @@ def test_logits_and_losses_are_those_of_the_papers_formulas(layout: str, share: 
 
 
 @settings(max_examples=30, deadline=None)
-@given(items=st.lists(examples().filter(lambda e: e.layout == "choice"), min_size=1, max_size=4))
+@given(items=st.lists(choices(), min_size=1, max_size=4))
 def test_a_shared_context_gives_the_logits_loss_and_gradients_of_the_plain_way(
     items: list[Example],
 ) -> None:

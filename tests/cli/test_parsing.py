@@ -17,7 +17,10 @@ FINETUNE = ["finetune", "lm", "--data", "x.csv", "--out", "o"]
         (["--lrr", "3"], "unrecognized arguments: --lrr 3; did you mean --lr?"),
         (["--bach-size", "3"], "did you mean --batch-size?"),
         (["--lr", "fast"], "--lr: Expected float. Got value: fast"),
-        (["--optimizer.name", "sgd"], "--optimizer.name: Expected one of 'adamw', 'muon'"),
+        (
+            ["--optimizer.name", "sgd"],
+            "--optimizer.name: Expected one of 'adamw', 'openai', 'muon'",
+        ),
         (["--batch-size", "0"], "batch_size is 0 but must be at least 1"),
         (["--config", "no-such-file.yaml"], "--config: "),
     ],

@@ -38,11 +38,15 @@ def texts(longest: int = 12) -> st.SearchStrategy[str]:
 
 def examples(longest: int = 12) -> st.SearchStrategy[Example]:
     t = texts(longest)
-    options = st.lists(t, min_size=2, max_size=4)
     return st.one_of(
         st.builds(text, t),
         st.builds(pair, t, t),
         st.builds(similarity, t, t),
-        st.builds(choice, t, options),
-        st.builds(choice, st.tuples(t, t), options),
+        choices(longest),
     )
+
+
+def choices(longest: int = 12) -> st.SearchStrategy[Example]:
+    """Two to four options, with a context in one text or two."""
+    t = texts(longest)
+    return st.builds(choice, st.one_of(t, st.tuples(t, t)), st.lists(t, min_size=2, max_size=4))
