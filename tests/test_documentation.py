@@ -241,6 +241,7 @@ def run_command(line: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
+        timeout=600,
     )
     return done.returncode, done.stdout
 

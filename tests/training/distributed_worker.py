@@ -5,6 +5,7 @@ Also run alone, without ``torchrun``, to see what a single process makes of the 
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from torch.nn.parallel import DistributedDataParallel
 
 from gpt1.config import GPTConfig, OptimizerConfig, StatesConfig, TrainingConfig
 from gpt1.data.batches import PackedRows
@@ -96,6 +98,9 @@ def train(case: str, out: Path) -> None:
     watch = LogWatcher() if current().main else Silent()
     trainer = Trainer(model, config, job, watch=watch, resume=(out / "state").exists())
     assert trainer.fit()
+    gc.collect()
+    left = [o for o in gc.get_objects() if isinstance(o, DistributedDataParallel)]
+    assert not left, "a replica that outlives the group of processes can hang"
     weights = {name: whole(tensor) for name, tensor in model.state_dict().items()}
     moments = [t for o in trainer.optimizers for s in o.state.values() for t in s.values()]
     held = local_bytes([*model.parameters(), *moments])
