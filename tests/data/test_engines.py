@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ import pytest
 from gpt1.cli.main import main
 from gpt1.config import CleaningConfig, ClusterConfig, PrepareConfig
 from gpt1.data import work
+from gpt1.data.engines import _ray as _ray_connection
 from gpt1.data.engines import prepare_on
 from gpt1.data.prepare import prepare
 from gpt1.data.work import UNIT_BYTES
@@ -98,9 +101,11 @@ on_ray = pytest.mark.filterwarnings("ignore:placement_group.* is deprecated:Depr
 def _ray() -> Iterator[None]:
     """Ray on two cores of this machine."""
     ray = pytest.importorskip("ray", reason="needs ray: pip install gpt1[cluster]")
+    before = signal.getsignal(signal.SIGTERM)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
+    signal.signal(signal.SIGTERM, before)  # Ray keeps it
 
 
 @on_ray
@@ -112,6 +117,18 @@ def test_ray_writes_the_same_bytes(texts: Path, plain: dict[str, bytes], tmp_pat
     prepare_on("ray", [texts], tmp_path / "out", CONFIG, workers=2, cluster=cluster)
     assert contents(tmp_path / "out") == plain
     assert ray.is_initialized()  # what was there before stays
+
+
+def test_sigterm_is_as_before_once_our_ray_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init() -> None:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+    fake = SimpleNamespace(is_initialized=lambda: False, init=init, shutdown=lambda: None)
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    before = signal.getsignal(signal.SIGTERM)
+    with _ray_connection():
+        assert signal.getsignal(signal.SIGTERM) != before
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.slow

@@ -12,7 +12,9 @@ import logging
 import os
 import shlex
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -261,11 +263,25 @@ def _ray() -> Iterator[None]:
         raise MissingExtraError(
             "the engine 'ray' needs ray: pip install \"gpt1[cluster]\""
         ) from None
-    began = not ray.is_initialized()
-    if began:
+    if ray.is_initialized():
+        yield
+        return
+    with _own_sigterm():
         ray.init()
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Give SIGTERM back to who had it: Ray takes it when it connects and keeps it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
     try:
         yield
     finally:
-        if began:
-            ray.shutdown()
+        signal.signal(signal.SIGTERM, before)
