@@ -48,12 +48,12 @@ clean:
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.user: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/.user: $(VENV)/bin/python pyproject.toml constraints.txt $(wildcard csrc/*)
 	@echo "installing gpt1 and PyTorch into $(VENV) ..."
 	$(INSTALL) -e ".[plot]"
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt $(wildcard csrc/*)
 	@echo "installing gpt1, PyTorch and the tools of its tests into $(VENV) ..."
 	$(INSTALL) -e ".[dev]"
 	@touch $@ $(VENV)/.user

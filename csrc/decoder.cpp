@@ -1,0 +1,236 @@
+// GPT-1 for inference: tokens of any rows in, logits out, over a cache of keys and values.
+//
+// The interface is plain C, called through ctypes: see gpt1/native/library.py, which mirrors it.
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "kernels.h"
+#include "threads.h"
+
+using namespace gpt1;
+
+namespace {
+
+// The kernels of a name, if this processor can run them; of no name, the best it can run.
+const Kernels* find_kernels(const char* name) {
+    const auto wanted = [&](const Kernels& k) { return !name || !std::strcmp(name, k.name); };
+#if defined(__x86_64__)
+    if (wanted(kernels_avx512) && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+        return &kernels_avx512;
+    if (wanted(kernels_avx2) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+        __builtin_cpu_supports("f16c"))
+        return &kernels_avx2;
+#endif
+    return wanted(kernels_portable) ? &kernels_portable : nullptr;
+}
+
+struct Layer {
+    Matrix attention, projection, widening, narrowing;
+    const float *attention_bias, *projection_bias, *widening_bias, *narrowing_bias;
+    const float *norm1_gain, *norm1_bias, *norm2_gain, *norm2_bias;
+};
+
+}  // namespace
+
+extern "C" {
+
+struct Shape {
+    int32_t layers, heads, width, positions, vocabulary, activation;
+    float epsilon;
+};
+
+struct Model {
+    Shape shape;
+    Matrix tokens;
+    const float* positions;
+    std::vector<Layer> layers;
+    std::unique_ptr<Threads> threads;
+    const Kernels* kernels;
+    // Working memory, for as many rows as the largest pass so far.
+    int rows = 0;
+    std::vector<float> x, y, wide, input_scales, weights;
+    std::vector<int8_t> quantized;
+    std::vector<int32_t> sums;
+};
+
+// Keys of a layer: (rows, heads, size, stride); values: (rows, heads, stride, size).
+struct Cache {
+    float *keys, *values;
+    int32_t rows, stride;
+};
+
+EXPORT Model* gpt1_new(const Shape* shape, const Matrix* tokens, const float* positions, const Layer* layers,
+                int threads, const char* kernels) {
+    auto* model = new Model;
+    model->shape = *shape;
+    model->tokens = *tokens;
+    model->positions = positions;
+    model->layers.assign(layers, layers + shape->layers);
+    model->threads = std::make_unique<Threads>(threads);
+    model->kernels = find_kernels(kernels);
+    return model;
+}
+
+EXPORT void gpt1_free(Model* model) { delete model; }
+
+EXPORT const char* gpt1_kernels(const char* name) {
+    const Kernels* found = find_kernels(name);
+    return found ? found->name : nullptr;
+}
+
+}  // extern "C"
+
+namespace {
+
+// Outputs of a product that are one part of the work: a multiple of BLOCK.
+constexpr int STRIP = 192;
+
+class Pass {
+public:
+    Pass(Model& model, const Cache& cache, int count, const int32_t* ids, const int32_t* rows,
+         const int32_t* positions)
+        : model_(model), cache_(cache), count_(count), ids_(ids), rows_(rows), positions_(positions) {
+        const Shape& s = model.shape;
+        if (count > model.rows) {
+            model.rows = count;
+            const int64_t wide = padded(4 * s.width, GROUP);
+            model.x.resize(int64_t{count} * s.width);
+            model.y.resize(int64_t{count} * s.width);
+            model.wide.resize(int64_t{count} * 4 * s.width);
+            model.quantized.resize(count * wide);
+            model.input_scales.resize(count * wide / GROUP);
+            model.sums.resize(count * wide / GROUP);
+        }
+        model.weights.resize(int64_t{model.threads->count()} * (cache.stride + 64));
+    }
+
+    void run() {
+        const int width = model_.shape.width;
+        each_row([&](int m) {
+            float* x = model_.x.data() + int64_t{m} * width;
+            model_.kernels->embed(model_.tokens, ids_[m], x);
+            const float* position = model_.positions + int64_t{positions_[m]} * width;
+            for (int i = 0; i < width; i++) x[i] += position[i];
+        });
+        for (size_t layer = 0; layer < model_.layers.size(); layer++) block(layer);
+    }
+
+    // Hidden states of the chosen rows, and their logits (each may be null).
+    void read(int wanted, const int32_t* chosen, float* states, float* logits) {
+        const int width = model_.shape.width;
+        float* y = model_.y.data();
+        for (int i = 0; i < wanted; i++)
+            std::memcpy(y + int64_t{i} * width, model_.x.data() + int64_t{chosen[i]} * width, width * sizeof(float));
+        if (states) std::memcpy(states, y, int64_t{wanted} * width * sizeof(float));
+        if (!logits) return;
+        product(y, wanted, model_.tokens, nullptr, logits);
+    }
+
+private:
+    template <class Body>
+    void each_row(const Body& body) {
+        if (count_ <= 2)
+            for (int m = 0; m < count_; m++) body(m);
+        else
+            model_.threads->run(count_, [&](int m, int) { body(m); });
+    }
+
+    Rows input(const float* values, int width, int count, Format format) {
+        const Rows rows{values, model_.quantized.data(), model_.input_scales.data(), model_.sums.data(), count,
+                        width};
+        if (format == INT8 || format == INT4) {
+            if (count <= 2)
+                for (int m = 0; m < count; m++) model_.kernels->quantize_row(rows, m);
+            else
+                model_.threads->run(count, [&](int m, int) { model_.kernels->quantize_row(rows, m); });
+        }
+        return rows;
+    }
+
+    // y = x W + bias for `count` rows, then `after` on each strip of outputs.
+    template <class After>
+    void product(const float* x, int count, const Matrix& w, const float* bias, float* y, const After& after) {
+        const Rows rows = input(x, w.inputs, count, w.format);
+        model_.threads->run(padded(w.outputs, STRIP) / STRIP, [&](int part, int) {
+            const int begin = part * STRIP, end = std::min(w.outputs, begin + STRIP);
+            model_.kernels->product(rows, w, bias, y, begin, end);
+            after(begin, end);
+        });
+    }
+
+    void product(const float* x, int count, const Matrix& w, const float* bias, float* y) {
+        product(x, count, w, bias, y, [](int, int) {});
+    }
+
+    void block(size_t number) {
+        const Shape& s = model_.shape;
+        const Layer& layer = model_.layers[number];
+        float *x = model_.x.data(), *y = model_.y.data(), *wide = model_.wide.data();
+        product(x, count_, layer.attention, layer.attention_bias, wide);
+        attend(number);
+        product(y, count_, layer.projection, layer.projection_bias, wide);
+        norm(wide, layer.norm1_gain, layer.norm1_bias);
+        product(x, count_, layer.widening, layer.widening_bias, wide, [&](int begin, int end) {
+            for (int m = 0; m < count_; m++)
+                model_.kernels->activate(static_cast<Activation>(s.activation),
+                                         wide + int64_t{m} * 4 * s.width + begin, end - begin);
+        });
+        product(wide, count_, layer.narrowing, layer.narrowing_bias, y);
+        norm(y, layer.norm2_gain, layer.norm2_bias);
+    }
+
+    void norm(const float* added, const float* gain, const float* bias) {
+        const int width = model_.shape.width;
+        each_row([&](int m) {
+            model_.kernels->add_norm(added + int64_t{m} * width, model_.x.data() + int64_t{m} * width, gain, bias,
+                                     model_.shape.epsilon, width);
+        });
+    }
+
+    // From queries, keys and values in `wide` to `y`; a part is a head.
+    void attend(size_t layer) {
+        const int heads = model_.shape.heads, width = model_.shape.width, size = width / heads;
+        const int64_t stride = cache_.stride, one = stride * size;  // of a row's head
+        const int64_t first = static_cast<int64_t>(layer) * cache_.rows * heads;
+        model_.threads->run(heads, [&](int head, int thread) {
+            for (int m = 0; m < count_; m++) {
+                const float* key = model_.wide.data() + int64_t{m} * 3 * width + width + head * size;
+                const int64_t at = (first + int64_t{rows_[m]} * heads + head) * one;
+                for (int d = 0; d < size; d++) cache_.keys[at + d * stride + positions_[m]] = key[d];
+                std::memcpy(cache_.values + at + int64_t{positions_[m]} * size, key + width, size * sizeof(float));
+            }
+            float* weights = model_.weights.data() + int64_t{thread} * (stride + 64);
+            for (int m = 0; m < count_; m++) {
+                const float* query = model_.wide.data() + int64_t{m} * 3 * width + head * size;
+                const int64_t at = (first + int64_t{rows_[m]} * heads + head) * one;
+                model_.kernels->attend(query, cache_.keys + at, cache_.values + at, positions_[m] + 1, size,
+                                       cache_.stride, weights, model_.y.data() + int64_t{m} * width + head * size);
+            }
+        });
+    }
+
+    Model& model_;
+    const Cache& cache_;
+    const int count_;
+    const int32_t *ids_, *rows_, *positions_;
+};
+
+}  // namespace
+
+extern "C" {
+
+// Read `count` tokens: ids[i] is at positions[i] of row rows[i] of the cache. Tokens of a row come in
+// order; each sees those of its row before it. Then the states and logits behind the `wanted` tokens
+// `chosen` (numbers below count) are written to states (wanted, width) and logits (wanted, vocabulary).
+EXPORT void gpt1_read(Model* model, const Cache* cache, int32_t count, const int32_t* ids, const int32_t* rows,
+               const int32_t* positions, int32_t wanted, const int32_t* chosen, float* states,
+               float* logits) {
+    Pass pass(*model, *cache, count, ids, rows, positions);
+    pass.run();
+    pass.read(wanted, chosen, states, logits);
+}
+
+}  // extern "C"

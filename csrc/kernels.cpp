@@ -1,0 +1,399 @@
+// The kernels, compiled once for each instruction set: see CMakeLists.txt.
+//
+// The order in which the terms of an output are added never depends on how many rows are computed
+// together or which thread does it. A token's scores are therefore the same bits alone, in a batch,
+// and in a prompt read at once.
+#include "kernels.h"
+#include "simd.h"
+
+namespace gpt1 {
+namespace {
+
+// Vectors that hold a block of outputs.
+constexpr int PARTS = BLOCK / WIDTH;
+
+// Rows and blocks of a tile, whose sums all stay in registers.
+constexpr int TILE_ROWS = WIDTH == 16 ? 8 : 4, TILE_BLOCKS = WIDTH == 16 ? 3 : 1;
+
+// Inputs after which the next rows have their turn: that much of the matrix stays in the cache.
+constexpr int DEPTH = 768;
+
+// Bytes a product asks memory for before it needs them.
+constexpr int AHEAD = 1024;
+
+// The last block of a matrix may be cut short.
+inline Floats load_some(const float* p, int64_t room) {
+    if (room >= WIDTH) return load(p);
+    Floats v{};
+    for (int64_t i = 0; i < room; i++) v[i] = p[i];
+    return v;
+}
+inline void store_some(float* p, Floats v, int64_t room) {
+    if (room >= WIDTH) return store(p, v);
+    for (int64_t i = 0; i < room; i++) p[i] = v[i];
+}
+inline Floats start(const float* bias, int at) { return bias ? load(bias + at) : Floats{}; }
+
+// ------------------------------------------------------------------ products in floating point
+
+// y[m, n] (+)= sum_k x[m, k] W[k, n] for M rows and N blocks of outputs, `depth` inputs from `first` on.
+template <class T, int M, int N>
+inline void tile(const Rows& x, int row, const Matrix& w, const float* bias, float* y, int block, int first,
+                 int depth) {
+    const int64_t ldy = w.outputs, stride = int64_t{w.inputs} * BLOCK;
+    const T* data = static_cast<const T*>(w.data) + block * stride + int64_t{first} * BLOCK;
+    const float* in = x.values + int64_t{row} * x.width + first;
+    Floats acc[M][N][PARTS];
+    UNROLL for (int m = 0; m < M; m++)
+        UNROLL for (int n = 0; n < N; n++)
+            UNROLL for (int p = 0; p < PARTS; p++) {
+                const int at = (block + n) * BLOCK + p * WIDTH;
+                acc[m][n][p] = first == 0 ? start(bias, at) : load_some(y + (row + m) * ldy + at, ldy - at);
+            }
+    for (int k = 0; k < depth; k++) {
+        UNROLL for (int n = 0; n < N; n++) __builtin_prefetch(data + n * stride + k * BLOCK + AHEAD / sizeof(T));
+        Floats weights[N][PARTS];
+        UNROLL for (int n = 0; n < N; n++)
+            UNROLL for (int p = 0; p < PARTS; p++)
+                weights[n][p] = load(data + n * stride + k * BLOCK + p * WIDTH);
+        UNROLL for (int m = 0; m < M; m++) {
+            const Floats factor = splat(in[int64_t{m} * x.width + k]);
+            UNROLL for (int n = 0; n < N; n++)
+                UNROLL for (int p = 0; p < PARTS; p++) acc[m][n][p] += factor * weights[n][p];
+        }
+    }
+    UNROLL for (int m = 0; m < M; m++)
+        UNROLL for (int n = 0; n < N; n++)
+            UNROLL for (int p = 0; p < PARTS; p++) {
+                const int at = (block + n) * BLOCK + p * WIDTH;
+                store_some(y + (row + m) * ldy + at, acc[m][n][p], ldy - at);
+            }
+}
+
+// All rows, M at a time, then the rest.
+template <class T, int M, int N>
+void tiles(const Rows& x, int row, const Matrix& w, const float* bias, float* y, int block, int first, int depth) {
+    for (; row + M <= x.count; row += M) tile<T, M, N>(x, row, w, bias, y, block, first, depth);
+    if constexpr (M > 1)
+        if (row < x.count) tiles<T, M / 2, N>(x, row, w, bias, y, block, first, depth);
+}
+
+template <class T, int M, int N>
+void blocks(const Rows& x, const Matrix& w, const float* bias, float* y, int block, int last) {
+    for (; block + N <= last; block += N)
+        for (int first = 0; first < x.width; first += DEPTH)
+            tiles<T, M, N>(x, 0, w, bias, y, block, first, x.width - first < DEPTH ? x.width - first : DEPTH);
+    if constexpr (N > 1)
+        if (block < last) blocks<T, M, 1>(x, w, bias, y, block, last);
+}
+
+template <class T>
+void float_product(const Rows& x, const Matrix& w, const float* bias, float* y, int begin, int end) {
+    const int block = begin / BLOCK, last = padded(end, BLOCK) / BLOCK;
+    if (x.count == 1)
+        blocks<T, 1, 4>(x, w, bias, y, block, last);
+    else
+        blocks<T, TILE_ROWS, TILE_BLOCKS>(x, w, bias, y, block, last);
+}
+
+// ------------------------------------------------------------------ products in integers
+
+// Bytes of WIDTH outputs and 4 inputs each.
+
+#if defined(__AVX512VNNI__) && defined(__AVX512BW__)
+typedef __m512i Bytes;
+inline Bytes load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
+inline Bytes splat4(const int8_t* x) {
+    int32_t four;
+    std::memcpy(&four, x, 4);
+    return _mm512_set1_epi32(four);
+}
+inline Ints dot_unsigned(Ints acc, Bytes w, Bytes x) {  // w in 0..255
+    return reinterpret_cast<Ints>(_mm512_dpbusd_epi32(reinterpret_cast<__m512i>(acc), w, x));
+}
+constexpr int INT8_ZERO = 128;
+inline Bytes weights8(Bytes w) { return _mm512_xor_si512(w, _mm512_set1_epi8(-128)); }
+inline Ints dot_int8(Ints acc, Bytes w, Bytes x) { return dot_unsigned(acc, w, x); }
+inline Bytes low_halves(Bytes w) { return _mm512_and_si512(w, _mm512_set1_epi8(15)); }
+inline Bytes high_halves(Bytes w) { return low_halves(_mm512_srli_epi16(w, 4)); }
+#elif defined(__AVX2__)
+typedef __m256i Bytes;
+inline Bytes load_bytes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+inline Bytes splat4(const int8_t* x) {
+    int32_t four;
+    std::memcpy(&four, x, 4);
+    return _mm256_set1_epi32(four);
+}
+inline Ints add_pairs(Ints acc, __m256i pairs) {
+    return acc + reinterpret_cast<Ints>(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+inline Ints dot_unsigned(Ints acc, Bytes w, Bytes x) {  // w in 0..15: sums of pairs fit 16 bits
+    return add_pairs(acc, _mm256_maddubs_epi16(w, x));
+}
+constexpr int INT8_ZERO = 0;
+inline Bytes weights8(Bytes w) { return w; }
+inline Ints dot_int8(Ints acc, Bytes w, Bytes x) {  // both in -127..127: sums of pairs fit 16 bits
+    return add_pairs(acc, _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)));
+}
+inline Bytes low_halves(Bytes w) { return _mm256_and_si256(w, _mm256_set1_epi8(15)); }
+inline Bytes high_halves(Bytes w) { return low_halves(_mm256_srli_epi16(w, 4)); }
+#else
+typedef int8_t Bytes __attribute__((vector_size(16)));
+inline Bytes load_bytes(const uint8_t* p) {
+    Bytes w;
+    std::memcpy(&w, p, 16);
+    return w;
+}
+inline Bytes splat4(const int8_t* x) {
+    Bytes four;
+    for (int i = 0; i < 16; i++) four[i] = x[i % 4];
+    return four;
+}
+constexpr int INT8_ZERO = 0;
+inline Bytes weights8(Bytes w) { return w; }
+inline Ints dot_int8(Ints acc, Bytes w, Bytes x) {
+#if defined(__ARM_FEATURE_DOTPROD)
+    return reinterpret_cast<Ints>(vdotq_s32(reinterpret_cast<int32x4_t>(acc),
+                                            reinterpret_cast<int8x16_t>(w), reinterpret_cast<int8x16_t>(x)));
+#elif defined(__aarch64__)
+    const int8x16_t a = reinterpret_cast<int8x16_t>(w), b = reinterpret_cast<int8x16_t>(x);
+    const int16x8_t low = vmull_s8(vget_low_s8(a), vget_low_s8(b)), high = vmull_high_s8(a, b);
+    return acc + reinterpret_cast<Ints>(vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)));
+#else
+    for (int i = 0; i < 16; i++) acc[i / 4] += w[i] * x[i];
+    return acc;
+#endif
+}
+inline Ints dot_unsigned(Ints acc, Bytes w, Bytes x) { return dot_int8(acc, w, x); }
+inline Bytes low_halves(Bytes w) { return w & 15; }
+inline Bytes high_halves(Bytes w) { return (w >> 4) & 15; }
+#endif
+
+// y[m, n] = bias[n] + sum of groups: scale[n] * x_scale[m] * integer dot; M rows, N blocks of outputs.
+template <Format F, int M, int N>
+inline void integer_tile(const Rows& x, int row, const Matrix& w, const float* bias, float* y, int64_t ldy,
+                         int block) {
+    constexpr int BYTES = F == INT8 ? GROUP * BLOCK : GROUP * BLOCK / 2, ZERO = F == INT8 ? INT8_ZERO : 8;
+    constexpr int STEP = F == INT8 ? 4 : 8;  // inputs a load holds of each output
+    const int groups = padded(x.width, GROUP) / GROUP;
+    const uint8_t* data = static_cast<const uint8_t*>(w.data) + static_cast<int64_t>(block) * groups * BYTES;
+    const uint16_t* scales = w.scales + static_cast<int64_t>(block) * groups * BLOCK;
+    const int64_t stride = static_cast<int64_t>(groups) * BYTES;
+    const int8_t* inputs = x.quantized + static_cast<int64_t>(row) * groups * GROUP;
+    Floats acc[M][N][PARTS];
+    UNROLL for (int m = 0; m < M; m++)
+        UNROLL for (int n = 0; n < N; n++)
+            UNROLL for (int p = 0; p < PARTS; p++)
+                acc[m][n][p] = start(bias, (block + n) * BLOCK + p * WIDTH);
+    for (int g = 0; g < groups; g++) {
+        Ints dot[M][N][PARTS];
+        UNROLL for (int m = 0; m < M; m++)
+            UNROLL for (int n = 0; n < N; n++)
+                UNROLL for (int p = 0; p < PARTS; p++)
+                    dot[m][n][p] = Ints{} - ZERO * x.sums[(row + m) * groups + g];
+        for (int k = 0; k < GROUP; k += STEP) {
+            UNROLL for (int n = 0; n < N; n++)
+                UNROLL for (int p = 0; p < PARTS; p++) {
+                    const Bytes bytes = load_bytes(data + n * stride + g * BYTES +
+                                                   (k / STEP * BLOCK + p * WIDTH) * 4);
+                    UNROLL for (int m = 0; m < M; m++) {
+                        const int8_t* in = inputs + static_cast<int64_t>(m) * groups * GROUP + g * GROUP + k;
+                        if constexpr (F == INT8) {
+                            dot[m][n][p] = dot_int8(dot[m][n][p], weights8(bytes), splat4(in));
+                        } else {
+                            dot[m][n][p] = dot_unsigned(dot[m][n][p], low_halves(bytes), splat4(in));
+                            dot[m][n][p] = dot_unsigned(dot[m][n][p], high_halves(bytes), splat4(in + 4));
+                        }
+                    }
+                }
+        }
+        UNROLL for (int n = 0; n < N; n++)
+            UNROLL for (int p = 0; p < PARTS; p++) {
+                const Floats scale = load(reinterpret_cast<const Half*>(
+                    scales + (static_cast<int64_t>(n) * groups + g) * BLOCK + p * WIDTH));
+                UNROLL for (int m = 0; m < M; m++)
+                    acc[m][n][p] += __builtin_convertvector(dot[m][n][p], Floats) *
+                                    (scale * x.scales[(row + m) * groups + g]);
+            }
+    }
+    UNROLL for (int m = 0; m < M; m++)
+        UNROLL for (int n = 0; n < N; n++)
+            UNROLL for (int p = 0; p < PARTS; p++) {
+                const int at = (block + n) * BLOCK + p * WIDTH;
+                store_some(y + (row + m) * ldy + at, acc[m][n][p], ldy - at);
+            }
+}
+
+template <Format F, int N>
+void integer_blocks(const Rows& x, const Matrix& w, const float* bias, float* y, int block) {
+    constexpr int M = WIDTH == 4 ? 1 : WIDTH == 8 ? 2 : 4;
+    const int64_t ldy = w.outputs;
+    int m = 0;
+    for (; m + M <= x.count; m += M) integer_tile<F, M, N>(x, m, w, bias, y, ldy, block);
+    for (; m < x.count; m++) integer_tile<F, 1, N>(x, m, w, bias, y, ldy, block);
+}
+
+template <Format F>
+void integer_product(const Rows& x, const Matrix& w, const float* bias, float* y, int begin, int end) {
+    constexpr int N = WIDTH == 16 ? 2 : 1;
+    int block = begin / BLOCK;
+    const int last = padded(end, BLOCK) / BLOCK;
+    for (; block + N <= last; block += N) integer_blocks<F, N>(x, w, bias, y, block);
+    for (; block < last; block++) integer_blocks<F, 1>(x, w, bias, y, block);
+}
+
+void quantize_row(const Rows& x, int row) {
+    const int groups = padded(x.width, GROUP) / GROUP;
+    const float* values = x.values + static_cast<int64_t>(row) * x.width;
+    for (int g = 0; g < groups; g++) {
+        const int count = x.width - g * GROUP < GROUP ? x.width - g * GROUP : GROUP;
+        const float* in = values + g * GROUP;
+        Floats best{};
+        for (int i = 0; i < count; i += WIDTH) {
+            const Floats v = load(in + i), size = v < 0.0f ? -v : v;
+            best = size > best ? size : best;
+        }
+        const float scale = largest(best) / 127.0f, inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
+        int8_t* out = x.quantized + (static_cast<int64_t>(row) * groups + g) * GROUP;
+        Ints total{};
+        typedef int8_t Narrow __attribute__((vector_size(WIDTH), aligned(1), may_alias));
+        std::memset(out, 0, GROUP);
+        for (int i = 0; i < count; i += WIDTH) {
+            const Floats rounded = load(in + i) * inverse + 12582912.0f - 12582912.0f;
+            const Ints q = __builtin_convertvector(rounded, Ints);
+            *reinterpret_cast<Narrow*>(out + i) = __builtin_convertvector(q, Narrow);
+            total += q;
+        }
+        int32_t all = 0;
+        for (int i = 0; i < WIDTH; i++) all += total[i];
+        x.scales[row * groups + g] = scale;
+        x.sums[row * groups + g] = all;
+    }
+}
+
+// ------------------------------------------------------------------ by format
+
+void product(const Rows& x, const Matrix& w, const float* bias, float* y, int begin, int end) {
+    switch (w.format) {
+        case FLOAT32: return float_product<float>(x, w, bias, y, begin, end);
+        case FLOAT16: return float_product<Half>(x, w, bias, y, begin, end);
+        case BFLOAT16: return float_product<BFloat>(x, w, bias, y, begin, end);
+        case INT8: return integer_product<INT8>(x, w, bias, y, begin, end);
+        case INT4: return integer_product<INT4>(x, w, bias, y, begin, end);
+    }
+}
+
+template <class T>
+void float_row(const Matrix& table, int index, float* out) {
+    const T* data = static_cast<const T*>(table.data) + int64_t{index / BLOCK} * table.inputs * BLOCK;
+    const int part = index % BLOCK / WIDTH * WIDTH;
+    for (int i = 0; i < table.inputs; i++) out[i] = load(data + i * BLOCK + part)[index % WIDTH];
+}
+
+void integer_row(const Matrix& table, int index, float* out) {
+    const int groups = padded(table.inputs, GROUP) / GROUP, block = index / BLOCK, lane = index % BLOCK;
+    const uint8_t* data = static_cast<const uint8_t*>(table.data);
+    for (int i = 0; i < table.inputs; i++) {
+        const int64_t at = static_cast<int64_t>(block) * groups + i / GROUP;
+        const Half half{table.scales[at * BLOCK + lane]};
+        Half lanes[WIDTH] = {half};
+        const float scale = load(lanes)[0];
+        if (table.format == INT8) {
+            const int64_t byte = (static_cast<int64_t>(block) * groups * GROUP / 4 + i / 4) * BLOCK * 4;
+            out[i] = scale * static_cast<int8_t>(data[byte + lane * 4 + i % 4]);
+        } else {
+            const int64_t byte = (static_cast<int64_t>(block) * groups * GROUP / 8 + i / 8) * BLOCK * 4;
+            const int both = data[byte + lane * 4 + i % 4];
+            out[i] = scale * ((i % 8 < 4 ? both & 15 : both >> 4) - 8);
+        }
+    }
+}
+
+void embed(const Matrix& table, int index, float* out) {
+    switch (table.format) {
+        case FLOAT32: return float_row<float>(table, index, out);
+        case FLOAT16: return float_row<Half>(table, index, out);
+        case BFLOAT16: return float_row<BFloat>(table, index, out);
+        default: return integer_row(table, index, out);
+    }
+}
+
+// ------------------------------------------------------------------ the rest
+
+void activate(Activation kind, float* x, int count) {
+    for (int i = 0; i < count; i += WIDTH) {
+        const Floats v = load(x + i);
+        if (kind == RELU) {
+            store(x + i, v > 0.0f ? v : Floats{});
+        } else {  // v * sigmoid(u); of the tanh form of GELU, u is twice what is in the tanh
+            const Floats u = kind == SILU ? v : v * (1.5957691216f + 0.0713548163f * v * v);
+            store(x + i, v / (1.0f + exp(-u)));
+        }
+    }
+}
+
+void add_norm(const float* x, float* y, const float* gain, const float* bias, float epsilon, int width) {
+    Floats total{}, squares{};
+    for (int i = 0; i < width; i += WIDTH) {
+        const Floats v = load(x + i) + load(y + i);
+        store(y + i, v);
+        total += v;
+    }
+    const float mean = sum(total) / static_cast<float>(width);
+    for (int i = 0; i < width; i += WIDTH) {
+        const Floats v = load(y + i) - mean;
+        squares += v * v;
+    }
+    const float scale = 1.0f / std::sqrt(sum(squares) / static_cast<float>(width) + epsilon);
+    for (int i = 0; i < width; i += WIDTH)
+        store(y + i, (load(y + i) - mean) * scale * load(gain + i) + load(bias + i));
+}
+
+void attend(const float* query, const float* keys, const float* values, int tokens, int size, int stride,
+            float* weights, float* out) {
+    const float scale = 1.0f / std::sqrt(static_cast<float>(size));
+    constexpr int SPAN = 4 * WIDTH;  // the cache has room for the tokens a vector reads too far
+    const int end = padded(tokens, SPAN);
+    for (int s = 0; s < end; s += SPAN) {
+        Floats acc[4] = {};
+        for (int d = 0; d < size; d++) {
+            const Floats factor = splat(query[d]);
+            UNROLL for (int j = 0; j < 4; j++) acc[j] += factor * load(keys + d * stride + s + j * WIDTH);
+        }
+        UNROLL for (int j = 0; j < 4; j++) store(weights + s + j * WIDTH, acc[j] * scale);
+    }
+    for (int s = tokens; s < end; s++) weights[s] = -INFINITY;
+    Floats best = splat(-INFINITY);
+    for (int s = 0; s < end; s += WIDTH) {
+        const Floats v = load(weights + s);
+        best = v > best ? v : best;
+    }
+    const float top = largest(best);
+    Floats total{};
+    for (int s = 0; s < end; s += WIDTH) {
+        const Floats v = exp(load(weights + s) - top);
+        store(weights + s, v);
+        total += v;
+    }
+    const float share = 1.0f / sum(total);
+    for (int d = 0; d < size; d += 4 * WIDTH) {
+        const int parts = size - d < 4 * WIDTH ? (size - d) / WIDTH : 4;
+        Floats acc[4] = {};
+        for (int s = 0; s < tokens; s++) {
+            const Floats weight = splat(weights[s]);
+            for (int j = 0; j < parts; j++) acc[j] += weight * load(values + s * size + d + j * WIDTH);
+        }
+        for (int j = 0; j < parts; j++) store(out + d + j * WIDTH, acc[j] * share);
+    }
+}
+
+}  // namespace
+
+#define TABLE_OF(isa) kernels_##isa
+#define TABLE(isa) TABLE_OF(isa)
+#define TEXT_OF(isa) #isa
+#define TEXT(isa) TEXT_OF(isa)
+extern const Kernels TABLE(GPT1_ISA);
+const Kernels TABLE(GPT1_ISA) = {TEXT(GPT1_ISA), product, quantize_row, activate, add_norm, attend, embed};
+
+}  // namespace gpt1

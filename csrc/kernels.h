@@ -1,0 +1,65 @@
+// What the decoder computes with: one table of functions for each instruction set.
+#pragma once
+
+#include <cstdint>
+
+#define EXPORT __attribute__((visibility("default")))
+
+namespace gpt1 {
+
+enum Format : int32_t { FLOAT32 = 0, FLOAT16 = 1, BFLOAT16 = 2, INT8 = 3, INT4 = 4 };
+enum Activation : int32_t { GELU = 0, RELU = 1, SILU = 2 };
+
+constexpr int GROUP = 64;  // inputs that share a scale in INT8 and INT4
+constexpr int BLOCK = 16;  // outputs that lie side by side
+
+// A matrix of `inputs` x `outputs`.
+//
+// FLOAT32, FLOAT16, BFLOAT16: [outputs / BLOCK][inputs][BLOCK].
+// INT8: [outputs / BLOCK][inputs / 4][BLOCK][4], signed.
+// INT4: [outputs / BLOCK][inputs / 8][BLOCK][4]; byte j holds inputs j (low half) and j + 4, plus 8.
+// Both: scales [outputs / BLOCK][inputs / GROUP][BLOCK], float16. All are padded with zeros.
+// A token table has tokens as its outputs.
+struct Matrix {
+    Format format;
+    int32_t inputs, outputs;
+    const void* data;
+    const uint16_t* scales;
+};
+
+// Rows of activations, and, for INT8 and INT4, the same in 8 bits: each group of inputs times its scale.
+struct Rows {
+    const float* values;   // (count, width)
+    int8_t* quantized;     // (count, padded width)
+    float* scales;         // (count, groups)
+    int32_t* sums;         // (count, groups): of the quantized inputs
+    int count, width;
+};
+
+struct Kernels {
+    const char* name;
+    // y[m, n] = bias[n] + sum_k x[m, k] W[k, n] for begin <= n < end; begin is a multiple of BLOCK, end is
+    // one or the number of outputs; bias may be null.
+    void (*product)(const Rows& x, const Matrix& w, const float* bias, float* y, int begin, int end);
+    void (*quantize_row)(const Rows& x, int row);
+    void (*activate)(Activation kind, float* x, int count);
+    // y = layer_norm(x + y) * gain + bias
+    void (*add_norm)(const float* x, float* y, const float* gain, const float* bias, float epsilon,
+                     int width);
+    // One query of one head; keys (size, stride), values (tokens, size).
+    void (*attend)(const float* query, const float* keys, const float* values, int tokens, int size,
+                   int stride, float* weights, float* out);
+    // Row `index` of a token table.
+    void (*embed)(const Matrix& table, int index, float* out);
+};
+
+#define DECLARE(isa) extern const Kernels kernels_##isa;
+#define DECLARE(isa) extern const Kernels kernels_##isa;
+DECLARE(portable)
+DECLARE(avx2)
+DECLARE(avx512)
+#undef DECLARE
+
+inline int padded(int n, int unit) { return (n + unit - 1) / unit * unit; }
+
+}  // namespace gpt1

@@ -1,0 +1,122 @@
+// From a matrix as checkpoints store it to the layout of the kernels, as it is or quantized: see kernels.h.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "kernels.h"
+#include "threads.h"
+
+using namespace gpt1;
+
+namespace {
+
+uint16_t to_half(float x) {  // rounds to nearest even; scales are far from overflow
+    uint32_t bits;
+    std::memcpy(&bits, &x, 4);
+    const uint32_t sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
+    if (magnitude >= 0x47800000) return sign | 0x7bff;
+    if (magnitude < 0x38800000) {  // subnormal: a multiple of 2^-24
+        float size;
+        std::memcpy(&size, &magnitude, 4);
+        return sign | static_cast<uint16_t>(std::nearbyint(size * 0x1p24f));
+    }
+    const uint32_t rounded = magnitude + 0xfff + (magnitude >> 13 & 1);
+    return sign | static_cast<uint16_t>(std::min<uint32_t>((rounded - 0x38000000) >> 13, 0x7bff));
+}
+
+float from_half(uint16_t half) {
+    const int exponent = half >> 10 & 31, mantissa = half & 0x3ff;
+    const float size = exponent ? std::ldexp(static_cast<float>(mantissa | 0x400), exponent - 25)
+                                : std::ldexp(static_cast<float>(mantissa), -24);
+    return half & 0x8000 ? -size : size;
+}
+
+float rounded(float x, int low, int high) {
+    return std::min<float>(std::max<float>(std::nearbyint(x), low), high);
+}
+
+// The scale of least squared error among some near the one that just reaches the largest value.
+float best_scale(const float* x, int count, int low, int high) {
+    float extreme = 0;
+    for (int i = 0; i < count; i++)
+        if (std::fabs(x[i]) > std::fabs(extreme)) extreme = x[i];
+    if (extreme == 0) return 0;
+    if (high > 7) return from_half(to_half(std::fabs(extreme) / high));
+    float best = 0, least = INFINITY;
+    for (int step = 35; step <= 55; step++) {  // `low` reaches further than `high`: it takes the extreme
+        const float scale = from_half(to_half(extreme * 50 / (low * step)));
+        if (scale == 0) continue;
+        float error = 0;
+        for (int i = 0; i < count; i++) {
+            const float off = rounded(x[i] / scale, low, high) * scale - x[i];
+            error += off * off;
+        }
+        if (error < least) least = error, best = scale;
+    }
+    return best;
+}
+
+template <class T>
+void pack(const T* w, int inputs, int outputs, int64_t input_stride, int64_t output_stride, T* data,
+          Threads& pool) {
+    pool.run(padded(outputs, BLOCK) / BLOCK, [&](int block, int) {
+        T* to = data + static_cast<int64_t>(block) * inputs * BLOCK;
+        const int count = std::min(BLOCK, outputs - block * BLOCK);
+        const T* from = w + block * BLOCK * output_stride;
+        if (count < BLOCK) std::memset(to, 0, static_cast<int64_t>(inputs) * BLOCK * sizeof(T));
+        if (count == BLOCK && output_stride == 1)
+            for (int i = 0; i < inputs; i++) std::memcpy(to + i * BLOCK, from + i * input_stride, BLOCK * sizeof(T));
+        else
+            for (int i = 0; i < inputs; i++)
+                for (int lane = 0; lane < count; lane++)
+                    to[i * BLOCK + lane] = from[i * input_stride + lane * output_stride];
+    });
+}
+
+}  // namespace
+
+extern "C" {
+
+// Lay out w, of numbers of `size` bytes: input i of output o is at w[i * input_stride + o * output_stride].
+EXPORT void gpt1_pack(const void* w, int32_t size, int32_t inputs, int32_t outputs, int64_t input_stride,
+                      int64_t output_stride, void* data, int32_t threads) {
+    Threads pool(threads);
+    if (size == 4)
+        pack(static_cast<const uint32_t*>(w), inputs, outputs, input_stride, output_stride,
+             static_cast<uint32_t*>(data), pool);
+    else
+        pack(static_cast<const uint16_t*>(w), inputs, outputs, input_stride, output_stride,
+             static_cast<uint16_t*>(data), pool);
+}
+
+// Quantize w: input i of output o is at w[i * input_stride + o * output_stride].
+EXPORT void gpt1_quantize(const float* w, int32_t inputs, int32_t outputs, int64_t input_stride,
+                   int64_t output_stride, int32_t format, uint8_t* data, uint16_t* scales, int32_t threads) {
+    const int groups = padded(inputs, GROUP) / GROUP, blocks = padded(outputs, BLOCK) / BLOCK;
+    const int low = format == INT8 ? -127 : -8, high = format == INT8 ? 127 : 7;
+    Threads pool(threads);
+    pool.run(blocks, [&](int block, int) {
+        for (int g = 0; g < groups; g++)
+            for (int lane = 0; lane < BLOCK; lane++) {
+                const int output = block * BLOCK + lane, first = g * GROUP;
+                float values[GROUP] = {};
+                if (output < outputs)
+                    for (int i = 0; i < std::min(GROUP, inputs - first); i++)
+                        values[i] = w[(first + i) * input_stride + output * output_stride];
+                const float scale = best_scale(values, GROUP, low, high);
+                const int64_t at = static_cast<int64_t>(block) * groups + g;
+                scales[at * BLOCK + lane] = to_half(scale);
+                const float inverse = scale == 0 ? 0 : 1 / scale;
+                const auto q = [&](int i) { return static_cast<int>(rounded(values[i] * inverse, low, high)); };
+                for (int i = 0; i < GROUP; i++) {
+                    if (format == INT8)
+                        data[((at * GROUP + i) / 4 * BLOCK + lane) * 4 + i % 4] = static_cast<uint8_t>(q(i));
+                    else if (i % 8 < 4)
+                        data[((at * GROUP + i) / 8 * BLOCK + lane) * 4 + i % 4] =
+                            static_cast<uint8_t>((q(i) + 8) | (q(i + 4) + 8) << 4);
+                }
+            }
+    });
+}
+
+}  // extern "C"

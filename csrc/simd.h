@@ -1,0 +1,100 @@
+// Vectors of float as wide as the instruction set this file is compiled for.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+// Before a loop of few rounds, known when compiled, whose variables should all stay in registers.
+#define UNROLL _Pragma("GCC unroll 16")
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int WIDTH = 16;
+#elif defined(__AVX2__)
+constexpr int WIDTH = 8;
+#else
+constexpr int WIDTH = 4;
+#endif
+
+typedef float Floats __attribute__((vector_size(WIDTH * 4)));
+typedef float FloatsAnywhere __attribute__((vector_size(WIDTH * 4), aligned(4), may_alias));
+typedef int32_t Ints __attribute__((vector_size(WIDTH * 4)));
+typedef uint32_t Words __attribute__((vector_size(WIDTH * 4)));
+typedef uint16_t Halves __attribute__((vector_size(WIDTH * 2), aligned(2), may_alias));
+
+struct Half { uint16_t bits; };      // IEEE float16
+struct BFloat { uint16_t bits; };    // the upper half of a float32
+
+inline Floats splat(float x) { return x - Floats{}; }
+inline Floats load(const float* p) { return *reinterpret_cast<const FloatsAnywhere*>(p); }
+inline void store(float* p, Floats v) { *reinterpret_cast<FloatsAnywhere*>(p) = v; }
+
+inline Floats load(const BFloat* p) {
+    const Words wide = __builtin_convertvector(*reinterpret_cast<const Halves*>(p), Words) << 16;
+    return reinterpret_cast<Floats>(wide);
+}
+
+inline Floats load(const Half* p) {
+#if defined(__AVX512F__)
+    return reinterpret_cast<Floats>(
+        _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))));
+#elif defined(__AVX2__)
+    return reinterpret_cast<Floats>(
+        _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+#elif defined(__aarch64__)
+    return reinterpret_cast<Floats>(
+        vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(reinterpret_cast<const uint16_t*>(p)))));
+#else
+    // Move the exponent and mantissa over, then let a product set the exponent's bias right.
+    const Words wide = __builtin_convertvector(*reinterpret_cast<const Halves*>(p), Words);
+    const Words magnitude = (wide & 0x7fff) << 13, sign = (wide & 0x8000) << 16;
+    const Floats scaled = reinterpret_cast<Floats>(magnitude) * 0x1p112f;
+    const Words result = reinterpret_cast<Words>(scaled) | sign;
+    return reinterpret_cast<Floats>(result);
+#endif
+}
+
+inline float sum(Floats v) {  // always in the same order
+    float lanes[WIDTH];
+    store(lanes, v);
+    for (int width = WIDTH / 2; width; width /= 2)
+        for (int i = 0; i < width; i++) lanes[i] += lanes[i + width];
+    return lanes[0];
+}
+
+inline float largest(Floats v) {
+    float best = v[0];
+    for (int i = 1; i < WIDTH; i++) best = v[i] > best ? v[i] : best;
+    return best;
+}
+
+// e^x to about one unit in the last place, as Cephes computes it; 0 below -87.3.
+inline Floats exp(Floats x) {
+    const Floats low = splat(-87.33654f), high = splat(88.37626f);
+    const Ints vanishes = x < low;
+    x = x < low ? low : x;
+    x = x > high ? high : x;
+    const Floats shifted = x * 1.44269504f + 12582912.0f;  // rounds to an integer in the low bits
+    const Floats n = shifted - 12582912.0f;
+    const Floats r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    Floats p = splat(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    const Ints power = (__builtin_convertvector(n, Ints) + 127) << 23;
+    p *= reinterpret_cast<Floats>(power);
+    return vanishes ? Floats{} : p;
+}
+
+}  // namespace

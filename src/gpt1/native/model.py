@@ -1,0 +1,192 @@
+"""The network, run by the C++ library: any tokens of any rows in, logits out."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt1.config import GPTConfig
+from gpt1.native.library import (
+    ACTIVATIONS,
+    MATRICES,
+    NORMS,
+    Cache,
+    Layer,
+    Matrix,
+    Shape,
+    default_threads,
+    kernels,
+    library,
+)
+from gpt1.native.weights import Arena, Tensor, layout, pack, padded
+
+CHUNK = 256
+"""Tokens read in one pass; what is longer takes several."""
+
+ROOM = 64
+"""Tokens the cache has room for are a multiple of this: the kernels read whole vectors."""
+
+
+def supports(config: GPTConfig) -> bool:
+    """Whether the library is here and made for a network of this shape.
+
+    It takes widths and head sizes that are multiples of 16.
+    """
+    fits = config.n_embd % 16 == 0 and config.head_size % 16 == 0
+    return fits and config.afn in ACTIVATIONS and kernels() is not None
+
+
+def _size(config: GPTConfig, form: str) -> int:
+    """Bytes of all packed matrices."""
+    d = config.n_embd
+    layer = [(d, 3 * d), (d, d), (d, 4 * d), (4 * d, d)]
+    shapes = [layout(form, *sizes) for sizes in layer * config.n_layer + [(d, config.vocab_size)]]
+    return sum(
+        Arena.size_of((data, kind), *([] if scales is None else [(scales, "float16")]))
+        for data, kind, scales in shapes
+    )
+
+
+class NativeCache:
+    """Keys and values of the tokens read so far, in memory set aside once.
+
+    Args:
+        config: Of the model it is for.
+        rows: Texts it holds.
+        capacity: Tokens it has room for, each row.
+
+    Attributes:
+        keys: ``(n_layer, rows, n_head, head_size, stride)``, float32; stride is the capacity,
+            rounded up to a multiple of `ROOM`.
+        values: ``(n_layer, rows, n_head, stride, head_size)``, float32.
+    """
+
+    def __init__(self, config: GPTConfig, rows: int, capacity: int) -> None:
+        stride = padded(capacity, ROOM)
+        heads = (config.n_layer, rows, config.n_head)
+        shapes = [(*heads, config.head_size, stride), (*heads, stride, config.head_size)]
+        arena = Arena(Arena.size_of(*((shape, "float32") for shape in shapes)))
+        self.keys, self.values = (arena.take(shape, "float32") for shape in shapes)
+        self.capacity = capacity
+        self._as_parameter_ = Cache(self.keys.ctypes.data, self.values.ctypes.data, rows, stride)
+
+    def copy_row(self, source: int, target: int) -> None:
+        """Make a row hold what another holds."""
+        self.keys[:, target] = self.keys[:, source]
+        self.values[:, target] = self.values[:, source]
+
+
+class NativeModel:
+    """GPT-1 on the C++ library.
+
+    What it computes for a token depends on the tokens before it alone, to the last bit: not on the
+    other rows, on how much is read at once, or on the number of threads.
+
+    Args:
+        config: Shape of the network; see `supports`.
+        tensors: By the names of a checkpoint.
+        form: Number format to keep the matrices in, one of `gpt1.native.library.FORMATS`.
+        threads: To compute with; default: as many as there are cores.
+        instructions: One of `gpt1.native.library.KERNELS`; default: the best there is.
+
+    Attributes:
+        config: Shape of the network.
+        form: Number format of its matrices.
+    """
+
+    def __init__(
+        self,
+        config: GPTConfig,
+        tensors: Mapping[str, Tensor],
+        form: str = "float32",
+        threads: int | None = None,
+        instructions: str | None = None,
+    ) -> None:
+        loaded, chosen = library(), kernels(instructions)
+        assert loaded is not None
+        assert chosen is not None
+        self.config, self.form = config, form
+        self._library, self._threads = loaded, threads or default_threads()
+        self._kept: list[Any] = []  # what the library points to
+        shape = Shape(
+            *(config.n_layer, config.n_head, config.n_embd, config.n_positions, config.vocab_size),
+            *(ACTIVATIONS[config.afn], config.layer_norm_epsilon),
+        )
+        arena = Arena(_size(config, form))
+        tokens = self._pack(tensors["tokens_embed.weight"], arena, transposed=True)
+        layers = (Layer * config.n_layer)(
+            *(self._layer(tensors, f"h.{number}", arena) for number in range(config.n_layer))
+        )
+        positions = self._floats(tensors["positions_embed.weight"])
+        handle = loaded.gpt1_new(shape, tokens, positions, layers, self._threads, chosen.encode())
+        self._handle = ctypes.c_void_p(handle)
+        weakref.finalize(self, loaded.gpt1_free, self._handle)
+
+    def _layer(self, tensors: Mapping[str, Tensor], name: str, arena: Arena) -> Layer:
+        return Layer(
+            *(self._pack(tensors[f"{name}.{matrix}.weight"], arena) for matrix in MATRICES),
+            *(self._floats(tensors[f"{name}.{matrix}.bias"]) for matrix in MATRICES),
+            *(
+                self._floats(tensors[f"{name}.{norm}.{part}"])
+                for norm in NORMS
+                for part in ("weight", "bias")
+            ),
+        )
+
+    def _pack(self, tensor: Tensor, arena: Arena, *, transposed: bool = False) -> Matrix:
+        packed = pack(tensor, self.form, arena, transposed=transposed, threads=self._threads)
+        self._kept.append(packed)
+        return packed.matrix()
+
+    def _floats(self, tensor: Tensor) -> int:
+        values = tensor.floats()
+        self._kept.append(values)
+        return values.ctypes.data
+
+    def new_cache(self, rows: int, capacity: int | None = None) -> NativeCache:
+        """An empty cache for ``capacity`` tokens a row (default: n_positions)."""
+        return NativeCache(self.config, rows, capacity or self.config.n_positions)
+
+    def read(
+        self,
+        cache: NativeCache,
+        ids: Sequence[int],
+        rows: Sequence[int],
+        positions: Sequence[int],
+        wanted: Sequence[int],
+        *,
+        states: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """Read tokens into the cache and score what may follow some of them.
+
+        Args:
+            cache: The tokens before them are in it.
+            ids: Of the tokens, each in ``[0, V)``.
+            rows: Of the cache, one a token. A row's tokens come in the order of the text.
+            positions: In its row, one a token, each below the cache's capacity.
+            wanted: Numbers, ascending, of the tokens to score what follows.
+            states: ``(len(wanted), n_embd)``: gets the output of the last block, if given.
+
+        Returns:
+            Logits ``(len(wanted), V)``.
+        """
+        numbers = np.array((ids, rows, positions), dtype=np.int32)
+        chosen = np.asarray(wanted, dtype=np.int32)
+        logits = np.empty((len(chosen), self.config.vocab_size), np.float32)
+        for start in range(0, numbers.shape[1], CHUNK):
+            part = np.ascontiguousarray(numbers[:, start : start + CHUNK])
+            first, last = np.searchsorted(chosen, (start, start + CHUNK))
+            here = chosen[first:last] - start
+            self._library.gpt1_read(
+                *(self._handle, cache._as_parameter_, part.shape[1]),
+                *(row.ctypes.data for row in part),
+                *(len(here), here.ctypes.data),
+                None if states is None else states[first:last].ctypes.data,
+                logits[first:last].ctypes.data,
+            )
+        return logits

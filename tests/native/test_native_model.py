@@ -1,0 +1,148 @@
+"""The C++ network against the torch one, and against itself."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from gpt1.config import GPTConfig
+from gpt1.model import GPT
+from gpt1.native.library import KERNELS, kernels
+from gpt1.native.model import CHUNK, NativeModel, supports
+from gpt1.native.weights import Tensor
+
+pytestmark = pytest.mark.skipif(kernels() is None, reason="the C++ kernels were not built")
+
+CONFIG = GPTConfig(vocab_size=201, n_positions=64, n_embd=96, n_layer=2, n_head=3)
+FORMATS = ("float32", "float16", "bfloat16", "int8", "int4")
+each_format = pytest.mark.parametrize("form", FORMATS)
+each_kernel = pytest.mark.parametrize(
+    "instructions",
+    [
+        pytest.param(name, marks=[] if kernels(name) else pytest.mark.skip(f"no {name} here"))
+        for name in KERNELS
+    ],
+)
+
+
+def torch_model(config: GPTConfig = CONFIG) -> GPT:
+    """Random weights, none of them 0 or 1, of a size that makes scores differ."""
+    generator = torch.Generator().manual_seed(0)
+    model = GPT(config).eval()
+    model.reset_parameters(generator)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+    return model
+
+
+def tensors(model: GPT) -> dict[str, Tensor]:
+    return {name: Tensor("float32", p.numpy()) for name, p in model.state_dict().items()}
+
+
+def native(config: GPTConfig = CONFIG, form: str = "float32", **options: int | str) -> NativeModel:
+    return NativeModel(config, tensors(torch_model(config)), form, **options)  # type: ignore[arg-type]
+
+
+def text(length: int, seed: int = 0, vocab_size: int = CONFIG.vocab_size) -> list[int]:
+    ids: list[int] = np.random.default_rng(seed).integers(0, vocab_size, length).tolist()
+    return ids
+
+
+def read_whole(model: NativeModel, ids: list[int]) -> NDArray[np.float32]:
+    """Logits ``(T, V)`` of a text read at once."""
+    places = range(len(ids))
+    return model.read(model.new_cache(1), ids, [0] * len(ids), places, places)
+
+
+def expected(ids: list[int], config: GPTConfig = CONFIG) -> NDArray[np.float32]:
+    with torch.no_grad():
+        logits = torch_model(config)(torch.tensor([ids])).logits
+    assert logits is not None
+    return logits[0].numpy()
+
+
+@each_kernel
+@pytest.mark.parametrize("afn", ["gelu", "relu", "silu"])
+@pytest.mark.parametrize(("n_embd", "n_head"), [(16, 1), (64, 2), (96, 3), (144, 3), (256, 4)])
+def test_logits_are_those_of_torch(instructions: str, afn: str, n_embd: int, n_head: int) -> None:
+    config = CONFIG.replace(afn=afn, n_embd=n_embd, n_head=n_head)
+    ids = text(50)
+    found = read_whole(native(config, instructions=instructions), ids)
+    np.testing.assert_allclose(found, expected(ids, config), atol=2e-5, rtol=0)
+
+
+@each_kernel
+@pytest.mark.parametrize(
+    ("form", "bound"), [("float16", 2e-3), ("bfloat16", 2e-2), ("int8", 0.05), ("int4", 0.5)]
+)
+def test_lower_precision_is_near(instructions: str, form: str, bound: float) -> None:
+    """The bounds are relative to the spread of the logits."""
+    ids = text(50)
+    whole = expected(ids)
+    off = read_whole(native(form=form, instructions=instructions), ids) - whole
+    assert 0 < off.std() < bound * whole.std()
+
+
+@each_kernel
+@each_format
+@settings(max_examples=10)
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=4),
+    threads=st.integers(1, 3),
+    chance=st.integers(0, 99).map(random.Random),
+)
+def test_a_token_has_the_same_bits_however_it_is_read(
+    instructions: str, form: str, lengths: list[int], threads: int, chance: random.Random
+) -> None:
+    """Texts read in pieces, one beside the other, are as if each was read alone and at once."""
+    texts = [text(length, seed) for seed, length in enumerate(lengths)]
+    plain = native(form=form, threads=1, instructions=instructions)
+    alone = [read_whole(plain, whole) for whole in texts]
+    model = native(form=form, threads=threads, instructions=instructions)
+    cache, seen = model.new_cache(len(texts)), [0] * len(texts)
+    while unread := [row for row, whole in enumerate(texts) if seen[row] < len(whole)]:
+        tokens = []
+        for row in unread:
+            end = chance.randint(seen[row], len(texts[row]))
+            tokens += [(texts[row][place], row, place) for place in range(seen[row], end)]
+            seen[row] = end
+        if tokens:
+            ids, rows, places = zip(*tokens, strict=True)
+            logits = model.read(cache, ids, rows, places, range(len(ids)))
+            for found, row, place in zip(logits, rows, places, strict=True):
+                np.testing.assert_array_equal(found, alone[row][place])
+
+
+def test_more_tokens_than_a_pass_takes() -> None:
+    config = CONFIG.replace(n_positions=CHUNK + 40)
+    model, ids = native(config), text(CHUNK + 30)
+    wanted = [0, CHUNK - 1, CHUNK, CHUNK + 29]
+    states = np.empty((4, config.n_embd), np.float32)
+    rows, places = [0] * len(ids), range(len(ids))
+    found = model.read(model.new_cache(1), ids, rows, places, wanted, states=states)
+    np.testing.assert_allclose(found, expected(ids, config)[wanted], atol=2e-5, rtol=0)
+    table = torch_model(config).tokens_embed.weight.detach().numpy()
+    np.testing.assert_allclose(states @ table.T, found, atol=2e-5, rtol=0)
+
+
+def test_a_row_can_be_copied() -> None:
+    model, ids = native(), text(20)
+    cache, places = model.new_cache(2), range(19)
+    model.read(cache, ids[:19], [0] * 19, places, [])
+    cache.copy_row(0, 1)
+    both = model.read(cache, ids[19:] * 2, [0, 1], [19, 19], [0, 1])
+    np.testing.assert_array_equal(both[0], both[1])
+    np.testing.assert_array_equal(both[0], read_whole(model, ids)[19])
+
+
+@pytest.mark.parametrize(("n_embd", "n_head"), [(24, 1), (32, 4), (40, 5)])
+def test_widths_that_do_not_fit_the_vectors_are_left_to_torch(n_embd: int, n_head: int) -> None:
+    assert not supports(CONFIG.replace(n_embd=n_embd, n_head=n_head))
+    assert supports(CONFIG)
