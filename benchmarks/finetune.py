@@ -27,9 +27,10 @@ from benchmarks.child import call
 from benchmarks.options import ROOT, Options, Peer
 from benchmarks.report import How, Report, Row
 from benchmarks.timing import interleave, stopwatch
-from gpt1.checkpoint import load_model, locate, save_model
+from gpt1.checkpoint import load_model, save_model
 from gpt1.cli.main import main as gpt1_command
 from gpt1.data.sources import TextSource
+from gpt1.locate import locate
 from gpt1.reproduce import tutorial_recipe as tutorial
 from gpt1.reproduce.judge import Judge
 from gpt1.tokenizer import Tokenizer

@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from gpt1.checkpoint import ASSETS, locate
 from gpt1.data.sources import TextSource
+from gpt1.locate import ASSETS, locate
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = Path(os.environ.get("GPT1_SHARED_DATA", ROOT.parent / "shared" / "data"))

@@ -16,7 +16,7 @@ from benchmarks.child import environment
 from benchmarks.options import Options
 from benchmarks.report import How, Report, Row
 from benchmarks.timing import interleave, stopwatch
-from gpt1.checkpoint import locate
+from gpt1.locate import locate
 
 TITLE = "wall time of commands"
 ROUNDS = 11

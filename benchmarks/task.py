@@ -22,8 +22,9 @@ import torch
 from benchmarks.options import Options
 from benchmarks.report import Report, Row
 from benchmarks.timing import interleave, stopwatch
-from gpt1.checkpoint import load_model, locate
+from gpt1.checkpoint import load_model
 from gpt1.config import HeadConfig
+from gpt1.locate import locate
 from gpt1.task_checkpoint import save_task_model
 from gpt1.task_model import TaskModel, task_loss
 from gpt1.tasks.batches import TaskBatch, collate

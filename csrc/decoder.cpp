@@ -118,6 +118,21 @@ public:
         for (size_t layer = 0; layer < model_.layers.size(); layer++) block(layer);
     }
 
+    // Log-probability of a target behind each row.
+    void score(const int32_t* targets, float* log_probs) {
+        constexpr int AT_ONCE = 32;
+        const int width = model_.shape.width, vocabulary = model_.shape.vocabulary;
+        std::vector<float> logits(int64_t{AT_ONCE} * vocabulary);
+        for (int begin = 0; begin < count_; begin += AT_ONCE) {
+            const int rows = std::min(AT_ONCE, count_ - begin);
+            product(model_.x.data() + int64_t{begin} * width, rows, model_.tokens, nullptr, logits.data());
+            model_.threads->run(rows, [&](int m, int) {
+                const float* row = logits.data() + int64_t{m} * vocabulary;
+                log_probs[begin + m] = model_.kernels->log_prob(row, vocabulary, targets[begin + m]);
+            });
+        }
+    }
+
     // Hidden states of the chosen rows, and their logits (each may be null).
     void read(int wanted, const int32_t* chosen, float* states, float* logits) {
         const int width = model_.shape.width;
@@ -231,6 +246,14 @@ EXPORT void gpt1_read(Model* model, const Cache* cache, int32_t count, const int
     Pass pass(*model, *cache, count, ids, rows, positions);
     pass.run();
     pass.read(wanted, chosen, states, logits);
+}
+
+// Read tokens as gpt1_read does, and write the log-probability of targets[i] behind token i, in nats.
+EXPORT void gpt1_score(Model* model, const Cache* cache, int32_t count, const int32_t* ids, const int32_t* rows,
+                       const int32_t* positions, const int32_t* targets, float* log_probs) {
+    Pass pass(*model, *cache, count, ids, rows, positions);
+    pass.run();
+    pass.score(targets, log_probs);
 }
 
 }  // extern "C"

@@ -387,6 +387,17 @@ void attend(const float* query, const float* keys, const float* values, int toke
     }
 }
 
+float log_prob(const float* logits, int count, int target) {
+    float top = logits[0];
+    for (int i = 1; i < count; i++) top = logits[i] > top ? logits[i] : top;
+    Floats total{};
+    int i = 0;
+    for (; i + WIDTH <= count; i += WIDTH) total += exp(load(logits + i) - top);
+    float all = sum(total);
+    for (; i < count; i++) all += std::exp(logits[i] - top);
+    return logits[target] - top - std::log(all);
+}
+
 }  // namespace
 
 #define TABLE_OF(isa) kernels_##isa
@@ -394,6 +405,6 @@ void attend(const float* query, const float* keys, const float* values, int toke
 #define TEXT_OF(isa) #isa
 #define TEXT(isa) TEXT_OF(isa)
 extern const Kernels TABLE(GPT1_ISA);
-const Kernels TABLE(GPT1_ISA) = {TEXT(GPT1_ISA), product, quantize_row, activate, add_norm, attend, embed};
+const Kernels TABLE(GPT1_ISA) = {TEXT(GPT1_ISA), product, quantize_row, activate, add_norm, attend, log_prob, embed};
 
 }  // namespace gpt1

@@ -49,6 +49,8 @@ struct Kernels {
     // One query of one head; keys (size, stride), values (tokens, size).
     void (*attend)(const float* query, const float* keys, const float* values, int tokens, int size,
                    int stride, float* weights, float* out);
+    // Log-probability of `target` among `count` logits, in nats.
+    float (*log_prob)(const float* logits, int count, int target);
     // Row `index` of a token table.
     void (*embed)(const Matrix& table, int index, float* out);
 };

@@ -119,4 +119,22 @@ EXPORT void gpt1_quantize(const float* w, int32_t inputs, int32_t outputs, int64
     });
 }
 
+// A hash of `size` bytes, a multiple of 8, and of what `seed` was made from: to notice that numbers changed.
+EXPORT uint64_t gpt1_hash(const void* data, int64_t size, uint64_t seed) {
+    constexpr int LANES = 8;
+    uint64_t hash[LANES];
+    for (int i = 0; i < LANES; i++) hash[i] = seed + i;
+    const auto* bytes = static_cast<const uint8_t*>(data);
+    for (int64_t at = 0; at < size; at += LANES * 8)
+        for (int i = 0; i < LANES && at + 8 * i < size; i++) {
+            uint64_t word;
+            std::memcpy(&word, bytes + at + 8 * i, 8);
+            hash[i] = (hash[i] ^ word) * 0x9e3779b97f4a7c15;
+            hash[i] ^= hash[i] >> 32;
+        }
+    uint64_t all = seed;
+    for (const uint64_t lane : hash) all = (all ^ lane) * 0xbf58476d1ce4e5b9;
+    return all;
+}
+
 }  // extern "C"

@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoTokenizer, OpenAIGPTConfig, OpenAIGPTLMHeadModel, OpenAIGPTModel
 
-from gpt1.checkpoint import DTYPES, load_model, locate, save_model
+from gpt1.checkpoint import DTYPES, load_model, save_model
 from gpt1.config import GPTConfig, LSTMConfig
 from gpt1.errors import CheckpointError, ConfigError
+from gpt1.locate import locate
 from gpt1.lstm import LSTM
 from gpt1.model import GPT
 from gpt1.tokenizer import END_OF_TEXT, Tokenizer

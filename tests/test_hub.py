@@ -20,10 +20,11 @@ import torch
 from huggingface_hub import constants
 from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
 
-from gpt1.checkpoint import load_model, locate, save_model
+from gpt1.checkpoint import load_model, save_model
 from gpt1.config import GPTConfig
 from gpt1.errors import CheckpointError
 from gpt1.hub import download
+from gpt1.locate import locate
 from gpt1.model import GPT
 from gpt1.tokenizer import Tokenizer
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpt1.checkpoint import ASSETS, locate
 from gpt1.cli import pretrain
 from gpt1.cli.arguments import collect
 from gpt1.cli.main import main
 from gpt1.cli.parsing import parse
 from gpt1.config import GPTConfig, TrainingConfig
 from gpt1.data.shards import write_index
+from gpt1.locate import ASSETS, locate
 from gpt1.model import GPT
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.checkup import examine

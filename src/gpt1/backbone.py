@@ -6,7 +6,9 @@ forward pass that takes ``labels``. Only a `GPT` has blocks, a cache and attenti
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeAlias
 
 from gpt1.config import BackboneConfig, GPTConfig
 from gpt1.errors import CheckpointError
@@ -38,3 +40,28 @@ def require_gpt(model: Backbone, doing: str) -> GPT:
             "fine-tuned on tasks"
         )
     return model
+
+
+class HasModes(Protocol):
+    """A torch module, as far as `evaluation_mode` is concerned."""
+
+    training: bool
+
+    def eval(self) -> Any:
+        """Switch dropout off."""
+
+    def train(self) -> Any:
+        """Switch dropout on."""
+
+
+@contextmanager
+def evaluation_mode(model: HasModes) -> Iterator[None]:
+    """Switch dropout off inside the block, and back on after it if it was on."""
+    training = model.training
+    if training:
+        model.eval()
+    try:
+        yield
+    finally:
+        if training:
+            model.train()

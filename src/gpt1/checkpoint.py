@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 
 import torch
@@ -15,24 +14,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gpt1 import hf_config, hub, openai_shards
+from gpt1 import hf_config, openai_shards
 from gpt1.atomic import atomic_folder, check_destination
 from gpt1.backbone import Backbone, new_backbone
 from gpt1.config import BackboneConfig
 from gpt1.errors import CheckpointError, ConfigError
+from gpt1.locate import CONFIG, WEIGHTS, weight_files
 from gpt1.tokenizer import Tokenizer
 
-CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-ASSETS = Path(__file__).parent / "assets"
-BUNDLED = ("mini",)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 # Buffers that older versions of transformers stored: the causal mask and 0, 1, 2, ...
 _CONSTANT = re.compile(r"h\.\d+\.attn\.bias|position_ids")
 HEADS = ("score.weight", "multiple_choice_head.summary.weight", "multiple_choice_head.summary.bias")
 """What a task model has beside its language model, see `gpt1.task_checkpoint`."""
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def load_model(
@@ -200,33 +195,6 @@ def write_folder(
         save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
 
 
-def locate(model: str | Path, *, revision: str | None = None) -> Path:
-    """Find the folder a model name stands for.
-
-    Args:
-        model: A bundled model ("mini"), a folder, or an id on the Hugging Face hub
-            ("openai-community/openai-gpt"), which is downloaded once and kept.
-        revision: Branch, tag or commit; for hub ids only.
-
-    Returns:
-        A folder `load_model` and `Tokenizer.load` read.
-
-    Raises:
-        CheckpointError: If there is no such model, or it cannot be downloaded.
-        ConfigError: If a revision is given for something that is not on the hub.
-    """
-    name, folder = str(model), Path(model).expanduser()
-    local = ASSETS / name if model in BUNDLED else folder
-    if local.is_dir():
-        if revision is not None:
-            raise ConfigError(f"revision is {revision!r} but {name!r} is a folder; omit it")
-        return local
-    # A path into an existing folder is a typing mistake, not something to ask the network about.
-    if isinstance(model, str) and _HUB_ID.fullmatch(name) and not folder.parent.is_dir():
-        return hub.download(name, revision=revision)
-    raise CheckpointError(_not_found(name, folder))
-
-
 def _language_model_tensors(folder: Path) -> dict[str, Tensor]:
     """Memory-map the weights under our names; without constants and the tied output layer."""
     tensors = read_tensors(folder)
@@ -248,7 +216,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
         CheckpointError: If there are none, or a file is damaged.
     """
     tensors: dict[str, Tensor] = {}
-    for file in _weight_files(folder):
+    for file in weight_files(folder):
         try:
             with safe_open(file, framework="pt") as opened:
                 for name in opened.keys():  # noqa: SIM118 (not a dict)
@@ -261,25 +229,6 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    if (folder / WEIGHTS).exists():
-        return [folder / WEIGHTS]
-    if (folder / INDEX).exists():
-        parts = hf_config.read_json(folder / INDEX).get("weight_map")
-        if not isinstance(parts, dict):
-            raise CheckpointError(f"{folder / INDEX} has no weight_map; fetch it again")
-        return [folder / name for name in sorted(set(map(str, parts.values())))]
-    pickles = sorted(file.name for pattern in _PICKLES for file in folder.glob(pattern))
-    if not pickles:
-        raise CheckpointError(f"{folder} holds no {WEIGHTS}; name the folder of a model")
-    raise CheckpointError(
-        f"{folder} holds only {', '.join(pickles)}, not {WEIGHTS}. Pickles (.bin, .pt) can run "
-        "code when read, so gpt1 never opens them; convert one with transformers: "
-        "OpenAIGPTLMHeadModel"
-        f".from_pretrained({str(folder)!r}).save_pretrained('NEW')"
-    )
-
-
 def _check_one_dtype(tensors: Mapping[str, Tensor], source: Path) -> None:
     dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})
     if len(dtypes) > 1:
@@ -287,19 +236,3 @@ def _check_one_dtype(tensors: Mapping[str, Tensor], source: Path) -> None:
             f"{source} mixes {' and '.join(dtypes)}; pass dtype= to load all of it as one of "
             f"{', '.join(DTYPES)}"
         )
-
-
-def _not_found(name: str, folder: Path) -> str:
-    if folder.is_file():
-        return f"{name!r} is a file; name the folder it is in"
-    parent = folder.parent
-    siblings = [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else []
-    near = [str(parent / match) for match in get_close_matches(folder.name, siblings)]
-    near = get_close_matches(name, BUNDLED) + near
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    if parent != Path() and parent.is_dir():
-        hint += f" ({parent} is a folder here, so the hub was not asked)"
-    return (
-        f"no folder {name!r}; models bundled: {', '.join(BUNDLED)}; hub ids look like owner/name, "
-        f"for example {hub.EXAMPLE_ID}{hint}"
-    )

@@ -10,8 +10,9 @@ from typing import Literal, NamedTuple
 from gpt1 import openai_shards
 from gpt1.atomic import atomic_folder, check_destination
 from gpt1.backbone import Backbone, require_gpt
-from gpt1.checkpoint import CONFIG, build_model, load_model, locate, save_model
+from gpt1.checkpoint import build_model, load_model, save_model
 from gpt1.errors import ConfigError
+from gpt1.locate import CONFIG, locate
 from gpt1.tokenizer import Tokenizer
 
 FORMATS: tuple[Literal["hf", "openai"], ...] = ("hf", "openai")
@@ -49,7 +50,7 @@ def convert(
     """Write a checkpoint in another format, bit for bit the same weights.
 
     Args:
-        source: Whatever `gpt1.checkpoint.locate` finds: a folder of either format, a bundled model
+        source: Whatever `gpt1.locate.locate` finds: a folder of either format, a bundled model
             or a hub id.
         destination: A folder, new, empty or with a checkpoint to replace.
         to: "hf" for what `gpt1.load` and transformers read, "openai" for the authors' ten shards,

@@ -10,12 +10,14 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gpt1.backbone import Backbone
 from gpt1.config import BackboneConfig, GenerationConfig, GPTConfig, LSTMConfig
 from gpt1.errors import CheckpointError, ConfigError
 from gpt1.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from gpt1.backbone import Backbone
 
 MODEL_TYPES: dict[str, type[BackboneConfig]] = {"openai-gpt": GPTConfig, "gpt1-lstm": LSTMConfig}
 """What ``model_type`` says, and the configuration it is of."""

@@ -7,28 +7,37 @@ from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
-import torch
-
-from gpt1 import checkpoint
-from gpt1.backbone import Backbone, require_gpt
-from gpt1.config import GenerationConfig
+from gpt1.config import BackboneConfig, GenerationConfig, GPTConfig
 from gpt1.data.sources import TextSource
 from gpt1.errors import ConfigError, DataError
-from gpt1.evaluation.explaining import Explanation, explain_ids
-from gpt1.evaluation.scoring import Document, Perplexity, Score, perplexity, score_ids
 from gpt1.generation.bad_words import BadWords
-from gpt1.generation.beam import beam_search
-from gpt1.generation.contrastive import ContrastiveDecoder
 from gpt1.generation.decode import Decoder, replay
+from gpt1.generation.readers import Network
 from gpt1.generation.scores import Scores
 from gpt1.generation.settings import Settings, generation_config
 from gpt1.generation.stopping import Completion, CompletionBuilder
-from gpt1.model import GPT
+from gpt1.hf_config import read_config
+from gpt1.locate import CONFIG, locate
+from gpt1.native.library import FORMATS, kernels
+from gpt1.native.model import NativeModel, supports
+from gpt1.native_checkpoint import fingerprint, from_module, open_folder, runs_natively
 from gpt1.text.detokenize import END_OF_WORD
 from gpt1.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    import torch
     from typing_extensions import Unpack
+
+    from gpt1.backbone import Backbone
+    from gpt1.evaluation.explaining import Explanation
+    from gpt1.evaluation.scoring import Document, Perplexity, Score
+    from gpt1.model import GPT
+
+QUANTIZED = ("int8", "int4")
+"""Number formats of quantized weights."""
+
+BACKENDS = ("auto", "native", "torch")
+"""What computes on a CPU: the C++ library where it can, always, or never."""
 
 SEQUENCES_AT_ONCE = 32
 """Continuations that are generated together; more prompts than that are taken in turn."""
@@ -41,17 +50,78 @@ class LanguageModel:
     """GPT-1, or the LSTM it was compared with, and its tokenizer.
 
     Args:
-        model: The network; is put in evaluation mode.
+        model: The network; is put in evaluation mode. None if `native` and `source` are given.
         tokenizer: The one it was trained with.
+        backend: One of `BACKENDS`.
+        native: The same network, ready for the C++ library.
+        source: Reads the torch module when it is first needed.
 
     Attributes:
-        model: The torch module: ``model(input_ids).logits`` is ``(B, T, V)``.
         tokenizer: Text to ids and back.
     """
 
-    def __init__(self, model: Backbone, tokenizer: Tokenizer) -> None:
-        self.model = model.eval()
+    def __init__(
+        self,
+        model: Backbone | None,
+        tokenizer: Tokenizer,
+        *,
+        backend: str = "auto",
+        native: NativeModel | None = None,
+        source: Callable[[], Backbone] | None = None,
+    ) -> None:
+        self._model = None if model is None else model.eval()
         self.tokenizer = tokenizer
+        self._backend, self._native, self._source = backend, native, source
+        self._fingerprint: int | None = None
+
+    @property
+    def model(self) -> Backbone:
+        """The torch module: ``model(input_ids).logits`` is ``(B, T, V)``.
+
+        Of a model that was loaded for the C++ library it is read when it is first asked for.
+        Changes of its weights count from the next call on, unless the model is quantized: then it
+        is a copy in float, to look at.
+        """
+        if self._model is None:
+            assert self._source is not None
+            self._model = self._source().eval()
+            if not self.quantized:
+                self._fingerprint = fingerprint(self._model)
+        return self._model
+
+    @property
+    def quantized(self) -> str | None:
+        """Number format of quantized weights, "int8" or "int4"; None in float."""
+        form = None if self._native is None else self._native.form
+        return form if form in QUANTIZED else None
+
+    def _network(self) -> Backbone | NativeModel:
+        """What computes: the C++ library where it can, with the weights as they are now."""
+        module = self._model
+        if module is None or self.quantized:
+            assert self._native is not None
+            return self._native
+        if self._backend == "torch" or not runs_natively(module):
+            return module
+        found = fingerprint(module)
+        if self._native is None or self._fingerprint != found:
+            self._native, self._fingerprint = from_module(module), found
+        return self._native
+
+    @property
+    def _generator(self) -> Network:
+        network = self._network()
+        if isinstance(network, NativeModel):
+            return network
+        from gpt1.backbone import require_gpt
+
+        return require_gpt(network, "generation")
+
+    @property
+    def _config(self) -> BackboneConfig:
+        if self._native is not None:
+            return self._native.config
+        return self.model.config
 
     @overload
     def generate(
@@ -176,18 +246,23 @@ class LanguageModel:
     def _steps(self, builders: list[CompletionBuilder], config: GenerationConfig) -> Iterator[None]:
         """Generate for n builders a prompt; yields before the first token and as texts grow."""
         prompts = [builder.completion.prompt_ids for builder in builders[:: config.n]]
-        limits, model = self._limits(config), require_gpt(self.model, "generation")
-        if config.num_beams > 1:
-            Scores(model, config, **limits)  # refuses wrong ids now, not at the first step
-            return _beam_search(model, prompts, builders, config, limits)
-        decoder = Decoder if config.penalty_alpha is None else ContrastiveDecoder
-        return _run(decoder(model, prompts, config, **limits), builders)
+        limits = self._limits(config)
+        if config.num_beams == 1 and config.penalty_alpha is None:
+            return _run(Decoder(self._generator, prompts, config, **limits), builders)
+        from gpt1.backbone import require_gpt
+        from gpt1.generation.contrastive import ContrastiveDecoder
+
+        model = require_gpt(self.model, "generation")
+        if config.num_beams == 1:
+            return _run(ContrastiveDecoder(model, prompts, config, **limits), builders)
+        Scores(model.config.vocab_size, config, **limits)  # refuses wrong ids now, not later
+        return _beam_search(model, prompts, builders, config, limits)
 
     def _limits(self, config: GenerationConfig) -> dict[str, Any]:
         """What the tokenizer says about ids: which end a text, which may not occur."""
         end_of_text = self.tokenizer.end_of_text_id
         special = self.tokenizer.special_tokens.values()
-        unnamed = range(self.tokenizer.vocab_size, self.model.config.vocab_size)
+        unnamed = range(self.tokenizer.vocab_size, self._config.vocab_size)
         return {
             "stop_ids": () if end_of_text is None else (end_of_text,),
             "suppress": {*special, *unnamed} - {end_of_text},
@@ -221,7 +296,9 @@ class LanguageModel:
         """
         if isinstance(texts, str):
             return self.score([texts])[0]
-        return score_ids(self.model, self.tokenizer.encode_batch(texts))
+        from gpt1.evaluation.scoring import score_ids
+
+        return score_ids(self._network(), self.tokenizer.encode_batch(texts))
 
     def perplexity(
         self,
@@ -254,6 +331,8 @@ class LanguageModel:
             ConfigError: If the stride is out of range.
             DataError: If the file cannot be read or no text has two tokens.
         """
+        from gpt1.evaluation.scoring import perplexity
+
         named: Iterable[tuple[str | None, str]] = (
             TextSource(texts_or_path, text_column).named()
             if isinstance(texts_or_path, (str, Path))
@@ -262,7 +341,7 @@ class LanguageModel:
         for_names, for_texts = tee(named)
         texts = (prefix + text for _, text in for_texts)
         return perplexity(
-            self.model,
+            self._network(),
             ((text, self.tokenizer.encode(text)) for text in texts),
             names=(name for name, _ in for_names),
             stride=stride,
@@ -286,15 +365,22 @@ class LanguageModel:
         Raises:
             Gpt1Error: If ``top`` is below 1, an id is outside the vocabulary or the model an LSTM.
         """
+        from gpt1.backbone import require_gpt
+        from gpt1.evaluation.explaining import explain_ids
+
         ids = self.tokenizer.encode(text) if isinstance(text, str) else list(text)
         return explain_ids(require_gpt(self.model, "an explanation"), ids, self.tokenizer, top)
 
     def save(self, folder: str | Path) -> None:
         """Write a checkpoint folder that `gpt1.load` and, for a GPT, transformers can read.
 
+        The weights are written in float, also those of a quantized model: see `gpt1.export_model`.
+
         Args:
             folder: Where to.
         """
+        from gpt1 import checkpoint
+
         checkpoint.save_model(folder, self.model, self.tokenizer)
 
 
@@ -305,6 +391,8 @@ def _beam_search(
     config: GenerationConfig,
     limits: dict[str, Any],
 ) -> Iterator[None]:
+    from gpt1.generation.beam import beam_search
+
     yield
     found = beam_search(model, prompts, config, **limits)
     for number, group in enumerate(found):
@@ -355,6 +443,8 @@ def load(
     revision: str | None = None,
     device: str | torch.device = "cpu",
     dtype: str | torch.dtype | None = None,
+    quantize: str | None = None,
+    backend: str = "auto",
     tokenizer_mode: str | None = None,
 ) -> LanguageModel:
     """Load a model with its tokenizer.
@@ -365,6 +455,10 @@ def load(
         revision: Branch, tag or commit of a hub id.
         device: Where to put it: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         dtype: Number format of the weights; default as stored.
+        quantize: ``"int8"`` or ``"int4"``: keep the matrices in so many bits, on the CPU. The
+            weights of a quantized checkpoint stay as they are.
+        backend: What computes on the CPU: ``"native"``, the C++ library, which generates and scores
+            without torch; ``"torch"``; or ``"auto"``, the library where it can.
         tokenizer_mode: How text is split, ``"original"`` or ``"bert"``; default: as stored, see
             `Tokenizer.load`.
 
@@ -372,10 +466,58 @@ def load(
         The model, in evaluation mode.
 
     Raises:
-        ConfigError: If there is no such device or number format.
+        ConfigError: If there is no such device, number format or backend, or it cannot be used for
+            this model.
         CheckpointError: If the checkpoint is missing, incomplete or damaged.
         TokenizerError: If its tokenizer cannot be read.
     """
-    folder = checkpoint.locate(model, revision=revision)
-    network = checkpoint.load_model(folder, device=device, dtype=dtype)
-    return LanguageModel(network, Tokenizer.load(folder, tokenizer_mode))
+    if backend not in BACKENDS:
+        raise ConfigError(f"backend is {backend!r} but must be one of {', '.join(BACKENDS)}")
+    if quantize not in (None, *QUANTIZED):
+        raise ConfigError(f"quantize is {quantize!r} but must be one of {', '.join(QUANTIZED)}")
+    folder = locate(model, revision=revision)
+    native = _open_native(folder, str(device), _name(dtype), quantize, backend)
+
+    def source() -> Backbone:
+        from gpt1 import checkpoint
+
+        return checkpoint.load_model(folder, device=device, dtype=dtype)
+
+    network = source() if native is None else None
+    tokenizer = Tokenizer.load(folder, tokenizer_mode)
+    return LanguageModel(network, tokenizer, backend=backend, native=native, source=source)
+
+
+def _name(dtype: str | torch.dtype | None) -> str | None:
+    return None if dtype is None else str(dtype).removeprefix("torch.")
+
+
+def _open_native(
+    folder: Path, device: str, dtype: str | None, quantize: str | None, backend: str
+) -> NativeModel | None:
+    """The model for the C++ library; None if torch is to have it.
+
+    Raises:
+        ConfigError: If it is asked for and cannot be had.
+    """
+    asked = f"backend is {backend!r}" if backend == "native" else f"quantize is {quantize!r}"
+    needed = backend == "native" or quantize is not None
+    problem = "its weights are not stored as this package stores those of a GPT"
+    if backend == "torch" or device != "cpu":
+        problem = f"that is for the C++ library, and torch computes: backend {backend}, on {device}"
+    elif kernels() is None:
+        problem = "the C++ library was not built when gpt1 was installed: that takes GCC or Clang"
+    elif dtype in (None, *FORMATS) and (folder / CONFIG).is_file():
+        config = read_config(folder / CONFIG)
+        form = quantize or dtype
+        native = open_folder(folder, config, form) if isinstance(config, GPTConfig) else None
+        if native is not None:
+            return native
+        if isinstance(config, GPTConfig) and not supports(config):
+            problem = (
+                f"n_embd is {config.n_embd} and the heads are {config.head_size} wide, which both "
+                "have to be multiples of 16"
+            )
+    if needed:
+        raise ConfigError(f"{asked} but cannot be used for {folder}: {problem}; leave it out")
+    return None

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from gpt1 import hf_config
-from gpt1.checkpoint import CONFIG, load_model, read_tensors, write_folder
+from gpt1.checkpoint import load_model, read_tensors, write_folder
 from gpt1.config import HeadConfig
 from gpt1.data.packing import PADDING_ID
 from gpt1.errors import CheckpointError, ConfigError
+from gpt1.locate import CONFIG
 from gpt1.lstm import LSTM
 from gpt1.task_model import TaskModel
 from gpt1.tokenizer import Tokenizer

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from gpt1.checkpoint import ASSETS, load_model
+from gpt1.checkpoint import load_model
 from gpt1.cli.main import main
+from gpt1.locate import ASSETS
 from gpt1.reproduce import published
 from gpt1.reproduce.published import Published
 

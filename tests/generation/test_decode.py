@@ -17,9 +17,10 @@ from transformers import (
     RepetitionPenaltyLogitsProcessor,
 )
 
+from gpt1.backbone import evaluation_mode
 from gpt1.config import GenerationConfig
 from gpt1.errors import CheckpointError, ConfigError, DataError
-from gpt1.generation.decode import Decoder, evaluation_mode, replay
+from gpt1.generation.decode import Decoder, replay
 from gpt1.model import GPT
 from lively import lively_model
 from twin import twin

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpt1.checkpoint import locate
 from gpt1.config import GPTConfig
 from gpt1.language_model import LanguageModel, load
+from gpt1.locate import locate
 from gpt1.model import GPT
 from gpt1.reproduce.diagnosis import diagnosis_section, our_checkup, tutorial_checkup
 from gpt1.reproduce.judge import Judge

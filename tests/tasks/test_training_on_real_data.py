@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from gpt1.checkpoint import load_model, locate, save_model
+from gpt1.checkpoint import load_model, save_model
 from gpt1.config import GPTConfig, HeadConfig, ScheduleConfig, TaskConfig, TrainingConfig
 from gpt1.evaluation.predicting import predict
+from gpt1.locate import locate
 from gpt1.model import GPT
 from gpt1.task_model import TaskModel
 from gpt1.tasks.batches import collate

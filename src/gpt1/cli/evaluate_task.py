@@ -46,12 +46,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Predict, compare and print; returns the exit code."""
-    from gpt1.checkpoint import locate
     from gpt1.cli.progress import say
     from gpt1.cli.records import write_records
     from gpt1.cli.report import print_facts
     from gpt1.cli.scoring_progress import scoring_progress
     from gpt1.evaluation.predicting import judge, predict
+    from gpt1.locate import locate
     from gpt1.task_checkpoint import load_task_model
     from gpt1.tasks.labels import default_metrics, encode_labels
     from gpt1.tasks.reading import read_split

@@ -85,7 +85,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Explain and print; returns the exit code."""
-    from gpt1.checkpoint import locate
+    from gpt1.locate import locate
     from gpt1.task_checkpoint import is_task_model
 
     texts = _texts(args)

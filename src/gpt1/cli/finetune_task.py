@@ -63,7 +63,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def _fill_in(arguments: Namespace) -> None:
     """Where rate and warm-up are not given, choose them by the width of the model."""
-    from gpt1.checkpoint import load_model, locate
+    from gpt1.checkpoint import load_model
+    from gpt1.locate import locate
     from gpt1.training.finetune_task import suited_training
 
     suited = suited_training(load_model(locate(arguments.model)).config.n_embd)

@@ -47,7 +47,7 @@ def add_tokenizer_arguments(parser: ArgumentParser) -> None:
 
 def load_tokenizer(args: Namespace) -> Tokenizer:
     """Load the tokenizer the flags of `add_tokenizer_arguments` name."""
-    from gpt1.checkpoint import locate
+    from gpt1.locate import locate
     from gpt1.tokenizer import Tokenizer
 
     return Tokenizer.load(locate(args.model), args.tokenizer_mode)

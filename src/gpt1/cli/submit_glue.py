@@ -57,10 +57,10 @@ def run(args: Namespace, test_sets: Mapping[str, GlueSet] | None = None) -> int:
 
 
 def _write(args: Namespace, test_sets: Mapping[str, GlueSet]) -> None:
-    from gpt1.checkpoint import locate
     from gpt1.cli.progress import say
     from gpt1.cli.scoring_progress import scoring_progress
     from gpt1.evaluation.submitting import predict_glue
+    from gpt1.locate import locate
     from gpt1.tasks.glue import write_submission
 
     missing = [f"--{name}" for name in ("data", "out", *TASKS) if not args[name]]

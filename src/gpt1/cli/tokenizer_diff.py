@@ -63,7 +63,7 @@ def run(arguments: Namespace) -> int:
 
 def _load(arguments: Namespace) -> tuple[LanguageModel | None, Tokenizer]:
     if arguments.model is None:
-        from gpt1.checkpoint import locate
+        from gpt1.locate import locate
         from gpt1.tokenizer import Tokenizer
 
         return None, Tokenizer.load(locate(arguments.tokenizer or "mini"))

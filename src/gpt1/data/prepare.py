@@ -103,7 +103,7 @@ def given_tokenizer(config: PrepareConfig) -> Tokenizer | None:
     """
     if config.tokenizer is None:
         return None
-    from gpt1.checkpoint import locate  # it loads torch, which nothing else here needs
+    from gpt1.locate import locate
 
     tokenizer = Tokenizer.load(locate(config.tokenizer), config.tokenizer_mode)
     if tokenizer.vocab_size > 2**16:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt1.checkpoint import load_model, locate
+from gpt1.checkpoint import load_model
 from gpt1.config import ScheduleConfig, TaskConfig, TrainingConfig
 from gpt1.errors import ConfigError
 from gpt1.estimators.inputs import Data, labels
@@ -29,6 +29,7 @@ from gpt1.estimators.targets import (
 from gpt1.evaluation.attribution import Attribution, Method, attribute
 from gpt1.evaluation.features import Pooling, example_features
 from gpt1.evaluation.predicting import Predictions, predict
+from gpt1.locate import locate
 from gpt1.task_checkpoint import load_task_model, save_task_model
 from gpt1.task_model import TaskModel
 from gpt1.tasks.example import Example, Layout

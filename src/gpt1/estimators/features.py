@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt1.checkpoint import load_model, locate
+from gpt1.checkpoint import load_model
 from gpt1.estimators.inputs import Data, texts
 from gpt1.estimators.scikit_learn import (
     BaseEstimator,
@@ -17,6 +17,7 @@ from gpt1.estimators.scikit_learn import (
     check_is_fitted,
 )
 from gpt1.evaluation.features import Pooling, example_features
+from gpt1.locate import locate
 from gpt1.tasks.example import text
 from gpt1.tokenizer import Tokenizer
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gpt1.atomic import write_text_atomic
+from gpt1.backbone import evaluation_mode
 from gpt1.config import HeadConfig
 from gpt1.errors import ConfigError
 from gpt1.evaluation.predicting import Predictions, predict
-from gpt1.generation.decode import evaluation_mode
 from gpt1.task_model import TaskModel
 from gpt1.tasks.batches import TaskBatch, collate
 from gpt1.tasks.encoding import SPECIAL_TOKENS, Encoded, Special, arrange

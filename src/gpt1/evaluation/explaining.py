@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gpt1.atomic import write_text_atomic
+from gpt1.backbone import evaluation_mode
 from gpt1.errors import ConfigError, DataError
 from gpt1.evaluation.explanation_page import html_page
 from gpt1.evaluation.scoring import Window, checked_stride, hidden_states, windows
-from gpt1.generation.decode import check_ids, evaluation_mode
+from gpt1.generation.decode import check_ids
 from gpt1.model import GPT, GPTOutput
 from gpt1.text.detokenize import END_OF_WORD
 from gpt1.tokenizer import Tokenizer

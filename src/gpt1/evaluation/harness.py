@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from gpt1.backbone import require_gpt
-from gpt1.checkpoint import load_model, locate
+from gpt1.checkpoint import load_model
 from gpt1.config import GenerationConfig
 from gpt1.errors import ConfigError, MissingExtraError
 from gpt1.evaluation.shared_prefix import ContinuationScore, continuation_scores
 from gpt1.generation.decode import Decoder
 from gpt1.generation.stopping import CompletionBuilder
+from gpt1.locate import locate
 from gpt1.text.detokenize import END_OF_WORD
 from gpt1.text.vocabulary import UNKNOWN
 from gpt1.tokenizer import END_OF_TEXT, NEWLINE_PIECE, Tokenizer

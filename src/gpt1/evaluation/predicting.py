@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gpt1.backbone import evaluation_mode
 from gpt1.config import HeadConfig
 from gpt1.evaluation.shared_prefix import Advance
-from gpt1.generation.decode import evaluation_mode
 from gpt1.model import GPT
 from gpt1.task_model import TaskModel
 from gpt1.tasks.batches import TaskBatch, collate

@@ -20,11 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gpt1.backbone import Backbone
+from gpt1.backbone import Backbone, evaluation_mode
 from gpt1.errors import ConfigError, DataError
 from gpt1.evaluation.bootstrap import interval, resampled_sums
-from gpt1.generation.decode import check_ids, evaluation_mode
+from gpt1.generation.decode import check_ids
 from gpt1.model import token_log_probs
+from gpt1.native.model import NativeModel
 
 BATCH_TOKENS = 4096
 """Tokens of one forward pass, padding included; a window that is longer goes alone."""
@@ -187,7 +188,7 @@ def checked_stride(stride: int | None, n_positions: int) -> int:
 
 
 def score_ids(
-    model: Backbone,
+    model: Backbone | NativeModel,
     texts: Sequence[Sequence[int]],
     *,
     stride: int | None = None,
@@ -196,7 +197,7 @@ def score_ids(
     """Score texts given as token ids, in batches of similar length.
 
     Args:
-        model: Any device, any dtype.
+        model: Of torch, on any device, in any dtype; or of the C++ library.
         texts: Ids in ``[0, V)``.
         stride: Tokens the window slides by in a long text, in ``[1, n_positions]``; default:
             ``n_positions // 2``. With 1 every token has the longest context that fits.
@@ -239,9 +240,16 @@ def _batches(todo: list[Window]) -> Iterator[list[Window]]:
 
 @torch.inference_mode()
 def _log_probs_of_batch(
-    model: Backbone, texts: Sequence[Sequence[int]], batch: list[Window]
+    model: Backbone | NativeModel, texts: Sequence[Sequence[int]], batch: list[Window]
 ) -> list[float]:
     """Log-probabilities of the scored tokens of the windows, one window after the other."""
+    if isinstance(model, NativeModel):
+        found = model.log_probs([texts[w.text][w.start : w.end] for w in batch])
+        return [
+            value
+            for window, row in zip(batch, found, strict=True)
+            for value in row[window.first - 1 - window.start :].tolist()
+        ]
     read = [texts[w.text][w.start : w.end - 1] for w in batch]
     states = hidden_states(model, read)
     scored = [states[row, w.first - 1 - w.start : w.size] for row, w in enumerate(batch)]
@@ -262,7 +270,7 @@ def hidden_states(model: Backbone, rows: Sequence[Sequence[int]]) -> Tensor:
 
 
 def perplexity(
-    model: Backbone,
+    model: Backbone | NativeModel,
     texts: Iterable[tuple[str, Sequence[int]]],
     *,
     names: Iterable[str | None] = repeat(None),
@@ -274,7 +282,7 @@ def perplexity(
     """Mean loss of a model over texts.
 
     Args:
-        model: Any device, any dtype.
+        model: Of torch, on any device, in any dtype; or of the C++ library.
         texts: Each text and its token ids; read as they are needed.
         names: Where each text is from; read along with them.
         stride: As for `score_ids`.
@@ -306,7 +314,7 @@ def perplexity(
 
 
 def _documents(
-    model: Backbone,
+    model: Backbone | NativeModel,
     texts: Iterable[tuple[str, Sequence[int]]],
     names: Iterator[str | None],
     stride: int,

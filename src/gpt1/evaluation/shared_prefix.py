@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gpt1.backbone import HasModes, evaluation_mode
 from gpt1.errors import DataError
 from gpt1.evaluation.scoring import BATCH_TOKENS
-from gpt1.generation.decode import HasModes, check_ids, evaluation_mode
+from gpt1.generation.decode import check_ids
 from gpt1.model import GPT, token_scores
 
 PROMPTS_AT_ONCE = 1024

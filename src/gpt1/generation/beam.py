@@ -15,11 +15,13 @@ from itertools import takewhile
 import torch
 from torch import Tensor
 
+from gpt1.backbone import evaluation_mode
 from gpt1.config import GenerationConfig
 from gpt1.generation.bad_words import BadWords
-from gpt1.generation.decode import check_prompts, evaluation_mode
+from gpt1.generation.decode import check_prompts
+from gpt1.generation.processors import INFINITY
 from gpt1.generation.reading import read_newest, read_prompts, slide
-from gpt1.generation.scores import INFINITY, Scores, nothing_allowed
+from gpt1.generation.scores import Scores, nothing_allowed
 from gpt1.model import GPT, KVCache
 
 
@@ -74,7 +76,13 @@ def beam_search(
         CheckpointError: If the model's scores are not numbers.
     """
     check_prompts(prompts, model)
-    scores = Scores(model, config, stop_ids=stop_ids, suppress=suppress, bad_words=bad_words)
+    scores = Scores(
+        model.config.vocab_size,
+        config,
+        stop_ids=stop_ids,
+        suppress=suppress,
+        bad_words=bad_words,
+    )
     searches = [_Search(list(p), row, config, scores.stop_ids) for row, p in enumerate(prompts)]
     if searches:
         with evaluation_mode(model):

@@ -18,8 +18,9 @@ from gpt1.config import GenerationConfig
 from gpt1.errors import ConfigError
 from gpt1.generation.bad_words import BadWords
 from gpt1.generation.decode import Decoder
+from gpt1.generation.processors import INFINITY
 from gpt1.generation.reading import read_newest, read_prompts, slide
-from gpt1.generation.scores import INFINITY, check_choice
+from gpt1.generation.scores import check_choice
 from gpt1.model import GPT
 
 
@@ -52,6 +53,7 @@ class ContrastiveDecoder(Decoder):
         super().__init__(
             model, prompts, config, stop_ids=stop_ids, suppress=suppress, bad_words=bad_words
         )
+        self._model = model
         self._alpha, self._width = _settings(config, model.config.vocab_size)
 
     def _next(self) -> list[int]:

@@ -11,46 +11,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
+from array_api_compat import array_namespace
+from numpy.typing import NDArray
 
 from gpt1.config import GenerationConfig
 from gpt1.errors import DataError
 from gpt1.generation import processors, sampling
 from gpt1.generation.bad_words import BadWords
-from gpt1.generation.reading import read_newest, read_prompts, slide
+from gpt1.generation.processors import Array
+from gpt1.generation.readers import Network, open_reader, to_numpy
 from gpt1.generation.scores import Scores, check_choice
-from gpt1.model import GPT
 
 logger = logging.getLogger(__name__)
-
-
-class HasModes(Protocol):
-    """A torch module, as far as `evaluation_mode` is concerned."""
-
-    training: bool
-
-    def eval(self) -> Any:
-        """Switch dropout off."""
-
-    def train(self) -> Any:
-        """Switch dropout on."""
-
-
-@contextmanager
-def evaluation_mode(model: HasModes) -> Iterator[None]:
-    """Switch dropout off inside the block, and back on after it if it was on."""
-    training = model.training
-    if training:
-        model.eval()
-    try:
-        yield
-    finally:
-        if training:
-            model.train()
 
 
 class TokenScore(NamedTuple):
@@ -71,7 +46,7 @@ class Decoder:
     Sequences are numbered prompt by prompt: continuation i of prompt j is ``j * config.n + i``.
 
     Args:
-        model: Any device, any dtype.
+        model: A `GPT` on any device and in any dtype, or a `NativeModel`.
         prompts: Token ids, at least one a prompt. Of a prompt longer than ``n_positions`` the model
             sees the last ``n_positions`` tokens.
         config: How to choose tokens. `stop` is text and therefore the caller's: see `end`.
@@ -90,7 +65,7 @@ class Decoder:
 
     def __init__(
         self,
-        model: GPT,
+        model: Network,
         prompts: Sequence[Sequence[int]],
         config: GenerationConfig,
         *,
@@ -99,8 +74,9 @@ class Decoder:
         bad_words: BadWords | None = None,
     ) -> None:
         check_prompts(prompts, model)
+        self._reader = open_reader(model)
         self.running = list(range(len(prompts) * config.n))
-        self._model, self._config = model, config
+        self._config = config
         self._prompts = [list(prompt) for prompt in prompts]
         self._contexts = [list(prompt) for prompt in self._prompts for _ in range(config.n)]
         self._random = [
@@ -109,7 +85,11 @@ class Decoder:
             for i in range(config.n)
         ]
         self._scores = Scores(
-            model, config, stop_ids=stop_ids, suppress=suppress, bad_words=bad_words
+            model.config.vocab_size,
+            config,
+            stop_ids=stop_ids,
+            suppress=suppress,
+            bad_words=bad_words,
         )
         self.scores: dict[int, TokenScore] = {}
         self._rows = self.running.copy()  # the sequence in each row of the cache
@@ -124,7 +104,6 @@ class Decoder:
         """Finish a sequence early, for example because its text holds a stop string."""
         self.running = [other for other in self.running if other != sequence]
 
-    @torch.inference_mode()
     def step(self) -> list[tuple[int, int]]:
         """Add one token to every running sequence.
 
@@ -136,7 +115,7 @@ class Decoder:
             CheckpointError: If the model's scores are not numbers.
             ConfigError: If the settings forbid every token.
         """
-        with evaluation_mode(self._model):
+        with self._reader.session():
             tokens = self._next()
         new = list(zip(self._rows, tokens, strict=True))
         for sequence, token in new:
@@ -151,51 +130,48 @@ class Decoder:
         """The next token of each running sequence, which then are those in `_rows`."""
         return self._choose(self._read_prompts() if self._steps == 0 else self._read_newest())
 
-    def _read_prompts(self) -> Tensor:
+    def _read_prompts(self) -> Array:
         """Read every prompt once, whatever n; logits ``(B * n, V)``."""
-        read, self._cache = read_prompts(self._model, self._prompts, self._config.max_new_tokens)
-        logits = read.logits
-        if self._config.n == 1:
-            return logits
-        self._cache.select(torch.tensor(self._rows, device=logits.device) // self._config.n)
-        return logits.repeat_interleave(self._config.n, dim=0)
+        config = self._config
+        return self._reader.read_prompts(self._prompts, config.max_new_tokens, config.n)
 
-    def _read_newest(self) -> Tensor:
+    def _read_newest(self) -> Array:
         """Read the newest token of every running sequence; logits ``(B, V)``."""
         if len(self._rows) != len(self.running):
             running = set(self.running)
-            kept = [row for row, sequence in enumerate(self._rows) if sequence in running]
-            self._cache.select(torch.tensor(kept, device=self._model.device))
+            self._reader.keep([i for i, number in enumerate(self._rows) if number in running])
             self._rows = self.running.copy()
-        contexts = [self._contexts[sequence] for sequence in self._rows]
-        slide(self._model, self._cache, contexts)
-        return read_newest(self._model, self._cache, contexts).logits
+        return self._reader.read_newest([self._contexts[number] for number in self._rows])
 
-    def _score(self, logits: Tensor) -> Tensor:
+    def _score(self, logits: Array) -> Array:
         """What the settings of the text so far make of logits ``(B, V)``."""
         contexts = [self._contexts[sequence] for sequence in self._rows]
         lengths = [len(self._prompts[sequence // self._config.n]) for sequence in self._rows]
         return self._scores(logits, contexts, lengths)
 
-    def _choose(self, logits: Tensor) -> list[int]:
+    def _choose(self, logits: Array) -> list[int]:
         """The next token of each row of logits ``(B, V)``."""
         own = self._own(logits)
         scores = self._score(logits)
-        best = scores.max(-1)
-        check_choice(best.values.tolist())
-        tokens: list[int] = best.indices.tolist()
+        xp = array_namespace(scores)
+        check_choice(xp.max(scores, axis=-1).tolist())
         if self._config.samples:
             uniforms = [self._random[sequence].random() for sequence in self._rows]
-            kept = processors.filtered(scores.double().cpu().numpy(), self._config)
+            kept = processors.filtered(to_numpy(scores).astype(np.float64), self._config)
             tokens = sampling.draw(kept, uniforms)
+        else:
+            tokens = xp.argmax(scores, axis=-1).tolist()
         self._note(own, tokens)
         return tokens
 
-    def _own(self, logits: Tensor) -> Tensor | None:
-        """What the model itself thinks of all tokens, if it is asked for; before `_score`."""
-        return None if self._config.logprobs is None else logits.float().log_softmax(-1)
+    def _own(self, logits: Array) -> NDArray[np.float64] | None:
+        """What the model itself thinks of all tokens, if it is asked for."""
+        if self._config.logprobs is None:
+            return None
+        own: NDArray[np.float64] = processors.log_softmax(to_numpy(logits).astype(np.float64))
+        return own
 
-    def _note(self, own: Tensor | None, tokens: list[int]) -> None:
+    def _note(self, own: NDArray[np.float64] | None, tokens: list[int]) -> None:
         """Remember what the model itself thought of the chosen token of each row."""
         if own is not None:
             found = _token_scores(own, tokens, self._config.logprobs or 0)
@@ -205,22 +181,26 @@ class Decoder:
 class _Replay(Decoder):
     """Generates given ids."""
 
-    def __init__(self, model: GPT, prompt: Sequence[int], ids: Sequence[int], count: int) -> None:
+    def __init__(
+        self, model: Network, prompt: Sequence[int], ids: Sequence[int], count: int
+    ) -> None:
         config = GenerationConfig(max_new_tokens=len(ids), logprobs=count)
         super().__init__(model, [prompt], config)
         self._ids = iter(ids)
 
-    def _choose(self, logits: Tensor) -> list[int]:
+    def _choose(self, logits: Array) -> list[int]:
         token = next(self._ids)
         self._note(self._own(logits), [token])
         return [token]
 
 
-def replay(model: GPT, prompt: Sequence[int], ids: Sequence[int], count: int) -> list[TokenScore]:
+def replay(
+    model: Network, prompt: Sequence[int], ids: Sequence[int], count: int
+) -> list[TokenScore]:
     """Score a continuation that was found in another way, as `Decoder` would have on its way.
 
     Args:
-        model: Any device, any dtype.
+        model: As for `Decoder`.
         prompt: Token ids, at least one.
         ids: Of the continuation.
         count: How many of the likeliest tokens to tell in each place.
@@ -234,19 +214,19 @@ def replay(model: GPT, prompt: Sequence[int], ids: Sequence[int], count: int) ->
     return [decoder.scores[0] for _ in decoder]
 
 
-def _token_scores(log_probs: Tensor, tokens: Sequence[int], count: int) -> list[TokenScore]:
+def _token_scores(
+    log_probs: NDArray[np.float64], tokens: Sequence[int], count: int
+) -> list[TokenScore]:
     """The score of the token of each row of log-probabilities ``(B, V)``."""
-    chosen = log_probs[range(len(tokens)), tokens].tolist()
-    top = log_probs.topk(min(count, log_probs.shape[-1]))
-    return [
-        TokenScore(log_prob, list(zip(ids, values, strict=True)))
-        for log_prob, ids, values in zip(
-            chosen, top.indices.tolist(), top.values.tolist(), strict=True
-        )
-    ]
+    found = []
+    for row, token in zip(log_probs, tokens, strict=True):
+        likeliest = np.argsort(-row, kind="stable")[:count]
+        top = list(zip(likeliest.tolist(), row[likeliest].tolist(), strict=True))
+        found.append(TokenScore(float(row[token]), top))
+    return found
 
 
-def check_prompts(prompts: Sequence[Sequence[int]], model: GPT) -> None:
+def check_prompts(prompts: Sequence[Sequence[int]], model: Network) -> None:
     """Refuse prompts the model cannot continue; log a warning if it will not see all of them.
 
     Args:

@@ -210,8 +210,7 @@ def typical_p(logits: Array, p: float) -> Array:
     Source: locally typical sampling, Meister et al. 2022.
     """
     xp = array_namespace(logits)
-    shifted = logits - xp.max(logits, axis=-1, keepdims=True)
-    log_probs = shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
+    log_probs = log_softmax(logits)
     probs = xp.exp(log_probs)
     information = xp.where(probs > 0, log_probs, xp.zeros_like(log_probs))
     entropy = -xp.sum(information * probs, axis=-1, keepdims=True)
@@ -338,6 +337,13 @@ def softmax(logits: Array) -> Array:
     xp = array_namespace(logits)
     exponentials = xp.exp(logits - xp.max(logits, axis=-1, keepdims=True))
     return exponentials / xp.sum(exponentials, axis=-1, keepdims=True)
+
+
+def log_softmax(logits: Array) -> Array:
+    """Log-probabilities, in nats, of logits ``(B, V)``."""
+    xp = array_namespace(logits)
+    shifted = logits - xp.max(logits, axis=-1, keepdims=True)
+    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
 
 
 def _keep(logits: Array, kept: Array) -> Array:

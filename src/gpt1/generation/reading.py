@@ -7,12 +7,14 @@ tokens are read again as a fresh context, from position 0, and generation goes o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from gpt1.backbone import evaluation_mode
 from gpt1.model import GPT, KVCache
 
 
@@ -102,3 +104,40 @@ def slide(model: GPT, cache: KVCache, contexts: Sequence[Sequence[int]]) -> Tens
 def _read(model: GPT, ids: Tensor, cache: KVCache, at: Tensor, states: bool) -> Reading:
     output = model(ids.to(model.device), cache=cache, logits_at=at, output_hidden_states=states)
     return Reading(output.logits[:, 0], output.hidden_states or ())
+
+
+class TorchReader:
+    """Reads with a `GPT`: see `gpt1.generation.readers.Reader`.
+
+    Args:
+        model: Any device, any dtype; inside a session it is in evaluation mode.
+    """
+
+    def __init__(self, model: GPT) -> None:
+        self._model = model
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Without gradients and dropout."""
+        with torch.inference_mode(), evaluation_mode(self._model):
+            yield
+
+    def read_prompts(
+        self, prompts: Sequence[Sequence[int]], new_tokens: int, copies: int
+    ) -> Tensor:
+        """See `Reader`."""
+        read, self._cache = read_prompts(self._model, prompts, new_tokens)
+        if copies == 1:
+            return read.logits
+        rows = torch.arange(len(prompts), device=read.logits.device)
+        self._cache.select(rows.repeat_interleave(copies))
+        return read.logits.repeat_interleave(copies, dim=0)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """See `Reader`."""
+        self._cache.select(torch.tensor(rows, device=self._model.device))
+
+    def read_newest(self, contexts: Sequence[Sequence[int]]) -> Tensor:
+        """See `Reader`."""
+        slide(self._model, self._cache, contexts)
+        return read_newest(self._model, self._cache, contexts).logits

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
+from array_api_compat import array_namespace, device
 
 from gpt1.config import GenerationConfig
 from gpt1.errors import CheckpointError, ConfigError
 from gpt1.generation.bad_words import BadWords
-from gpt1.generation.processors import Processors
-from gpt1.model import GPT
-
-INFINITY = float("inf")
+from gpt1.generation.processors import INFINITY, Array, Processors
 
 
 class Scores:
     """What the logits of a model become under a config, before anything is sampled.
 
     Args:
-        model: Whose logits they are.
+        vocab_size: V.
         config: Its settings of the text so far are applied.
         stop_ids: Ids that end a text, beside ``config.stop_ids``.
         suppress: Ids never to generate.
@@ -36,28 +32,30 @@ class Scores:
 
     def __init__(
         self,
-        model: GPT,
+        vocab_size: int,
         config: GenerationConfig,
         *,
         stop_ids: Collection[int] = (),
         suppress: Collection[int] = (),
         bad_words: BadWords | None = None,
     ) -> None:
-        vocab_size = model.config.vocab_size
         _check_stop_ids(config.stop_ids, vocab_size)
         self.stop_ids = frozenset((*stop_ids, *config.stop_ids))
-        self._suppress = torch.tensor(sorted(suppress), dtype=torch.long, device=model.device)
+        self._suppressed = np.zeros((1, vocab_size), dtype=bool)
+        self._suppressed[0, list(suppress)] = True
+        self._suppresses = bool(suppress)
         self._processors = Processors(
             config, vocab_size, stop_ids=self.stop_ids, bad_words=bad_words
         )
 
     def __call__(
-        self, logits: Tensor, contexts: Sequence[Sequence[int]], prompt_lengths: Sequence[int]
-    ) -> Tensor:
+        self, logits: Array, contexts: Sequence[Sequence[int]], prompt_lengths: Sequence[int]
+    ) -> Array:
         """Score the next token of each context.
 
         Args:
-            logits: ``(B, V)``, or log-probabilities; overwritten if float32.
+            logits: ``(B, V)``, or log-probabilities, in an array of any library of the Python array
+                API; they stay as they are.
             contexts: Prompt and generated ids of each row.
             prompt_lengths: How many ids of each row are the prompt.
 
@@ -67,9 +65,12 @@ class Scores:
         Raises:
             CheckpointError: If the logits are not numbers.
         """
-        scores = logits.float()
-        _check_finite(scores.max(-1).values)
-        scores.index_fill_(1, self._suppress, -INFINITY)
+        xp = array_namespace(logits)
+        scores = xp.astype(logits, xp.float32, copy=False)
+        _check_finite(scores)
+        if self._suppresses:
+            suppressed = xp.asarray(self._suppressed, device=device(logits))
+            scores = xp.where(suppressed, xp.full_like(scores, -INFINITY), scores)
         if self._processors:
             scores = self._processors(scores, contexts, prompt_lengths)
         return scores
@@ -96,8 +97,9 @@ def nothing_allowed() -> ConfigError:
     )
 
 
-def _check_finite(best: Tensor) -> None:
-    if not math.isfinite(best.sum()):
+def _check_finite(scores: Array) -> None:
+    xp = array_namespace(scores)
+    if not xp.isfinite(xp.sum(xp.max(scores, axis=-1))):
         raise CheckpointError(
             "the model's scores are not finite numbers, so no token can be chosen; the weights "
             "are damaged, or their training diverged: use an earlier checkpoint"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from ctypes import POINTER, Structure, c_char_p, c_float, c_int32, c_int64, c_void_p
+from ctypes import POINTER, Structure, c_char_p, c_float, c_int32, c_int64, c_uint64, c_void_p
 from functools import cache
 from pathlib import Path
 
@@ -93,6 +93,11 @@ _SIGNATURES = {
             *(c_int32, c_void_p, c_void_p, c_void_p),
         ],
     ),
+    "gpt1_score": (
+        None,
+        [c_void_p, POINTER(Cache), c_int32, *[c_void_p] * 5],
+    ),
+    "gpt1_hash": (c_uint64, [c_void_p, c_int64, c_uint64]),
     "gpt1_pack": (
         None,
         [c_void_p, c_int32, c_int32, c_int32, c_int64, c_int64, c_void_p, c_int32],

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import weakref
 from collections.abc import Mapping, Sequence
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -125,7 +127,10 @@ class NativeModel:
         positions = self._floats(tensors["positions_embed.weight"])
         handle = loaded.gpt1_new(shape, tokens, positions, layers, self._threads, chosen.encode())
         self._handle = ctypes.c_void_p(handle)
-        weakref.finalize(self, loaded.gpt1_free, self._handle)
+        self._lock = Lock()
+        # At the end of the process the system frees all; after a fork, the threads are not ours.
+        free = weakref.finalize(self, _free, loaded, self._handle, os.getpid())
+        free.atexit = False
 
     def _layer(self, tensors: Mapping[str, Tensor], name: str, arena: Arena) -> Layer:
         return Layer(
@@ -182,11 +187,43 @@ class NativeModel:
             part = np.ascontiguousarray(numbers[:, start : start + CHUNK])
             first, last = np.searchsorted(chosen, (start, start + CHUNK))
             here = chosen[first:last] - start
-            self._library.gpt1_read(
-                *(self._handle, cache._as_parameter_, part.shape[1]),
-                *(row.ctypes.data for row in part),
-                *(len(here), here.ctypes.data),
-                None if states is None else states[first:last].ctypes.data,
-                logits[first:last].ctypes.data,
-            )
+            with self._lock:
+                self._library.gpt1_read(
+                    *(self._handle, cache._as_parameter_, part.shape[1]),
+                    *(row.ctypes.data for row in part),
+                    *(len(here), here.ctypes.data),
+                    None if states is None else states[first:last].ctypes.data,
+                    logits[first:last].ctypes.data,
+                )
         return logits
+
+    def log_probs(self, texts: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
+        """Score whole texts.
+
+        Args:
+            texts: Token ids of each, at most ``n_positions + 1``.
+
+        Returns:
+            Of each text, the log-probabilities of all its tokens but the first, in nats.
+        """
+        found = []
+        cache = self.new_cache(1, max((len(text) for text in texts), default=1))
+        for text in texts:
+            scored = np.empty(max(0, len(text) - 1), np.float32)
+            ids = np.asarray(text, dtype=np.int32)
+            places, rows = np.arange(len(ids), dtype=np.int32), np.zeros_like(ids)
+            for start in range(0, len(scored), CHUNK):
+                count = min(CHUNK, len(scored) - start)
+                arrays = (ids[start:], rows, places[start:], ids[start + 1 :], scored[start:])
+                with self._lock:
+                    self._library.gpt1_score(
+                        *(self._handle, cache._as_parameter_, count),
+                        *(array.ctypes.data for array in arrays),
+                    )
+            found.append(scored)
+        return found
+
+
+def _free(loaded: ctypes.CDLL, handle: ctypes.c_void_p, process: int) -> None:
+    if os.getpid() == process:
+        loaded.gpt1_free(handle)

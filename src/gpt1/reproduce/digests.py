@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from gpt1.checkpoint import locate as locate_model
 from gpt1.errors import DataError
+from gpt1.locate import locate as locate_model
 from gpt1.tasks.hub_rows import hub_place
 from gpt1.tasks.locating import locate
 from gpt1.tasks.task import get_task

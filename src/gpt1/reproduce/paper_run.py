@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gpt1 import __version__
-from gpt1.checkpoint import load_model, locate
+from gpt1.checkpoint import load_model
 from gpt1.config import GPTConfig
 from gpt1.errors import ConfigError
+from gpt1.locate import locate
 from gpt1.reproduce.ablations import ablation_section
 from gpt1.reproduce.digests import model_digest
 from gpt1.reproduce.figure2 import figure2_section

@@ -13,12 +13,12 @@ import torch
 
 import gpt1
 from gpt1.backbone import Backbone, require_gpt
-from gpt1.checkpoint import ASSETS, locate
 from gpt1.config import GPTConfig, TrainingConfig
 from gpt1.data.sources import TextSource
 from gpt1.errors import CheckpointError, ConfigError, DataError
 from gpt1.hub import EXAMPLE_ID
 from gpt1.language_model import LanguageModel, load
+from gpt1.locate import ASSETS, locate
 from gpt1.reproduce import first_steps
 from gpt1.reproduce.defects import Contest, continuations, defects, held_out_losses
 from gpt1.reproduce.diagnosis import diagnosis_section, our_checkup, tutorial_checkup

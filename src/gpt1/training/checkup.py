@@ -11,9 +11,10 @@ from pathlib import Path
 
 from gpt1.atomic import free_bytes
 from gpt1.backbone import Backbone
-from gpt1.checkpoint import WEIGHTS, load_model, locate
+from gpt1.checkpoint import load_model
 from gpt1.config import TextConfig, TrainingConfig
 from gpt1.data.packing import TokenTexts
+from gpt1.locate import WEIGHTS, locate
 from gpt1.task_model import TaskModel
 from gpt1.tasks.example import Example
 from gpt1.text.vocabulary import UNKNOWN

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 
 from gpt1.backbone import Backbone, require_gpt
-from gpt1.checkpoint import load_model, locate
+from gpt1.checkpoint import load_model
 from gpt1.config import TextConfig, TrainingConfig
 from gpt1.data.batches import PackedRows, some_rows
 from gpt1.data.packing import TokenTexts, pack
 from gpt1.data.sources import TextSource
 from gpt1.errors import ConfigError, DataError
+from gpt1.locate import locate
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.checkup import Checkup, TypedMarkers, examine, examine_disk, examine_texts
 from gpt1.training.distributed import join

@@ -15,7 +15,7 @@ from torch import nn
 
 from gpt1.atomic import write_text_atomic
 from gpt1.backbone import Backbone, require_gpt
-from gpt1.checkpoint import load_model, locate
+from gpt1.checkpoint import load_model
 from gpt1.config import (
     OF_LANGUAGE_MODELS,
     GPTConfig,
@@ -27,6 +27,7 @@ from gpt1.config import (
 from gpt1.data.batches import steps_per_epoch
 from gpt1.errors import ConfigError, DataError
 from gpt1.evaluation.predicting import judge, predict_encoded
+from gpt1.locate import locate
 from gpt1.model import GPT, Attention
 from gpt1.task_checkpoint import load_task_model, save_task_model
 from gpt1.task_model import TaskModel

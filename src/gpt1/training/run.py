@@ -15,9 +15,10 @@ import yaml
 
 from gpt1.atomic import check_destination, write_text_atomic
 from gpt1.backbone import Backbone
-from gpt1.checkpoint import WEIGHTS, save_model
+from gpt1.checkpoint import save_model
 from gpt1.config import RUN_FILE
 from gpt1.errors import ConfigError, MissingExtraError
+from gpt1.locate import WEIGHTS
 from gpt1.task_model import TaskModel
 from gpt1.tokenizer import Tokenizer
 from gpt1.training.card import model_card

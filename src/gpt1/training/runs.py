@@ -12,9 +12,9 @@ from typing import Any
 import yaml
 from safetensors import SafetensorError, safe_open
 
-from gpt1.checkpoint import WEIGHTS
 from gpt1.config import RUN_FILE
 from gpt1.errors import ConfigError, MissingExtraError
+from gpt1.locate import WEIGHTS
 from gpt1.training.loop import CARD
 from gpt1.training.tracking import read_metrics
 

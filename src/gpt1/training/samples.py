@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 from torch.distributed.tensor import DTensor
 
-from gpt1.backbone import Backbone, new_backbone, require_gpt
+from gpt1.backbone import Backbone, evaluation_mode, new_backbone, require_gpt
 from gpt1.config import GenerationConfig, TrainingConfig
-from gpt1.generation.decode import Decoder, evaluation_mode
+from gpt1.generation.decode import Decoder
 from gpt1.generation.stopping import CompletionBuilder
 from gpt1.model import GPT
 from gpt1.tokenizer import Tokenizer
