@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +17,6 @@ from lively import lively_model, small_tokenizer
 
 ctranslate2 = pytest.importorskip("ctranslate2", reason="of the extra export")
 
-Activation = Literal["gelu", "relu", "silu"]
 TEXTS = ["the lazy dog jumps over the fox", "a dog"]
 
 
@@ -53,11 +52,17 @@ def scores(lm: LanguageModel, texts: list[str]) -> list[Any]:
     return [score.log_probs[1:] for score in lm.score(texts)]
 
 
-@pytest.mark.parametrize("afn", get_args(Activation))
+@pytest.mark.parametrize(
+    "shape",
+    [
+        *({"afn": afn} for afn in ("gelu", "relu", "silu")),
+        {"n_layer": 3, "n_head": 4, "n_embd": 24, "layer_norm_epsilon": 0.1},
+    ],
+)
 def test_text_and_log_probabilities_are_the_models(
-    tmp_path: Path, tokenizer: Tokenizer, afn: Activation
+    tmp_path: Path, tokenizer: Tokenizer, shape: dict[str, Any]
 ) -> None:
-    lm = LanguageModel(lively_model(len(tokenizer), 40, afn=afn), tokenizer)
+    lm = LanguageModel(lively_model(len(tokenizer), 40, **shape), tokenizer)
     runtime = generator(tmp_path, lm.model, tokenizer)
     assert_same_text(runtime, lm, "the dog", 30)
     for found, expected in zip(log_probs(runtime, lm, TEXTS), scores(lm, TEXTS), strict=True):

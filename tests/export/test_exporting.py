@@ -27,7 +27,11 @@ from gpt1.task_model import TaskModel
 from gpt1.tokenizer import Tokenizer
 from lively import lively_model, small_tokenizer
 
-WAYS = [(name, dtype) for name, format in FORMATS.items() for dtype in format.dtypes]
+WAYS = [
+    pytest.param(name, dtype, marks=[pytest.mark.slow] if dtype != format.dtypes[0] else [])
+    for name, format in FORMATS.items()
+    for dtype in format.dtypes
+]
 WEIGHTS = {"onnx": "model.onnx", "ctranslate2": "model.bin"}
 
 

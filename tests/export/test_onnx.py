@@ -97,6 +97,21 @@ def test_logits_are_the_models_with_every_opset(afn: Activation, opset: int) -> 
     close(Runtime(model, opset=opset)(ids)[0], logits_of(model, ids))
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"n_layer": 1, "n_head": 1, "n_embd": 5},
+        {"n_layer": 3, "n_head": 4, "n_embd": 24, "layer_norm_epsilon": 0.1},
+        {"n_positions": 1, "vocab_size": 3},
+    ],
+)
+def test_logits_are_the_models_in_any_shape(shape: dict[str, Any]) -> None:
+    model = lively_model(**shape)
+    config = model.config
+    ids = random_ids(2, config.n_positions, below=config.vocab_size)
+    close(Runtime(model)(ids)[0], logits_of(model, ids))
+
+
 @settings(max_examples=40)
 @given(
     afn=st.sampled_from(ACTIVATIONS),

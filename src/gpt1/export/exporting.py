@@ -11,12 +11,10 @@ from gpt1.atomic import atomic_folder
 from gpt1.backbone import require_gpt
 from gpt1.checkpoint import ASSETS, load_model, locate
 from gpt1.errors import CheckpointError, ConfigError, MissingExtraError
-from gpt1.export.formats import FORMATS, OPSETS, Format
+from gpt1.export.formats import BITS, FORMATS, OPSETS, Format
 from gpt1.model import GPT
 from gpt1.task_checkpoint import is_task_model
 from gpt1.tokenizer import Tokenizer
-
-_BYTES = {"float32": 4, "float16": 2, "int8": 1}
 
 
 class Export(NamedTuple):
@@ -83,7 +81,7 @@ def export_model(
     if opset is not None:
         write = partial(write, opset=opset)
     parameters = network.num_parameters()
-    with atomic_folder(destination, size_bytes=_BYTES[dtype] * parameters) as temporary:
+    with atomic_folder(destination, size_bytes=BITS[dtype] * parameters // 8) as temporary:
         tokenizer.save(temporary)
         write(temporary, network, tokenizer, dtype)
         guide = (ASSETS / "export" / f"{format}.md").read_text(encoding="utf-8")

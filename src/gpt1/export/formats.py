@@ -40,6 +40,9 @@ FORMATS = {
     ),
 }
 
+BITS = {"float32": 32, "float16": 16, "int8": 8}
+"""How many a weight takes in each number format."""
+
 OPSETS = range(17, 24)
 """Versions of ONNX's operators a graph can be written in, the default first: 17 brought layer
 normalization."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gpt1.checkpoint import CONFIG
 from gpt1.errors import CheckpointError
-from gpt1.export.formats import OPSETS
+from gpt1.export.formats import BITS, OPSETS
 from gpt1.export.onnx_graph import Float32Weights, Floats, Graph, Weights, build_onnx
 from gpt1.export.onnx_int8 import Int8Weights
 from gpt1.hf_config import config_text
@@ -38,7 +38,7 @@ def write(
     Raises:
         CheckpointError: If the model is larger than a file of ONNX can be.
     """
-    size_bytes = model.num_parameters() * (4 if dtype == "float32" else 1)
+    size_bytes = BITS[dtype] * model.num_parameters() // 8
     if size_bytes > LARGEST_BYTES:
         raise CheckpointError(
             f"the model has {size_bytes:,} bytes as {dtype}, and an ONNX file holds "

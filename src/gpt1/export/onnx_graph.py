@@ -136,13 +136,15 @@ def build_onnx(model: GPT, opset: int, weights: Callable[[Graph, Floats], Weight
     network.add_model(model)
     inputs, outputs = _signature(config)
     opsets = [helper.make_opsetid("", opset)]
-    return helper.make_model(
-        helper.make_graph(graph.nodes, "gpt1", inputs, outputs, list(graph.weights.values())),
+    made = helper.make_model(
+        helper.make_graph(graph.nodes, "gpt1", inputs, outputs),
         opset_imports=opsets,
         ir_version=helper.find_min_ir_version_for(opsets),
         producer_name="gpt1",
         producer_version=__version__,
     )
+    made.graph.initializer.extend(graph.weights.values())  # not above: each step copies them
+    return made
 
 
 def floats(weight: Tensor) -> Floats:
