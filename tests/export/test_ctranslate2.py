@@ -30,17 +30,17 @@ def generator(folder: Path, model: GPT, tokenizer: Tokenizer, dtype: str = "floa
     return ctranslate2.Generator(str(folder), intra_threads=1)
 
 
-def greedy(runtime: Any, pieces: list[str], new_tokens: int) -> list[int]:
-    [result] = runtime.generate_batch(
-        [pieces], max_length=new_tokens, include_prompt_in_result=False, end_token=[]
+def greedy(runtime: Any, prompts: list[list[str]], new_tokens: int) -> list[list[int]]:
+    results = runtime.generate_batch(
+        prompts, max_length=new_tokens, include_prompt_in_result=False, end_token=[]
     )
-    ids: list[int] = result.sequences_ids[0]
-    return ids
+    return [result.sequences_ids[0] for result in results]
 
 
-def assert_same_text(runtime: Any, lm: LanguageModel, prompt: str, new_tokens: int) -> None:
-    [[ours]] = lm.complete(prompt, max_new_tokens=new_tokens)
-    assert greedy(runtime, lm.tokenizer.pieces(ours.prompt_ids), new_tokens) == ours.ids
+def assert_same_texts(runtime: Any, lm: LanguageModel, prompts: list[str], new_tokens: int) -> None:
+    ours = [completion for [completion] in lm.complete(prompts, max_new_tokens=new_tokens)]
+    pieces = [lm.tokenizer.pieces(completion.prompt_ids) for completion in ours]
+    assert greedy(runtime, pieces, new_tokens) == [completion.ids for completion in ours]
 
 
 def log_probs(runtime: Any, lm: LanguageModel, texts: list[str]) -> list[list[float]]:
@@ -64,7 +64,7 @@ def test_text_and_log_probabilities_are_the_models(
 ) -> None:
     lm = LanguageModel(lively_model(len(tokenizer), 40, **shape), tokenizer)
     runtime = generator(tmp_path, lm.model, tokenizer)
-    assert_same_text(runtime, lm, "the dog", 30)
+    assert_same_texts(runtime, lm, TEXTS, 20)
     for found, expected in zip(log_probs(runtime, lm, TEXTS), scores(lm, TEXTS), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-4, rtol=1e-4)
 
@@ -72,7 +72,7 @@ def test_text_and_log_probabilities_are_the_models(
 def test_the_bundled_model_writes_the_same_text(tmp_path: Path) -> None:
     lm, text = load("mini"), "It was a dark night, and the old man"
     runtime = generator(tmp_path, lm.model, lm.tokenizer)
-    assert_same_text(runtime, lm, text, 20)
+    assert_same_texts(runtime, lm, [text], 20)
     np.testing.assert_allclose(
         log_probs(runtime, lm, [text]), scores(lm, [text]), atol=1e-4, rtol=1e-4
     )
@@ -144,4 +144,4 @@ def test_a_text_longer_than_the_positions_is_refused_by_the_runtime(
 ) -> None:
     runtime = generator(tmp_path, lively_model(len(tokenizer), 16), tokenizer)
     with pytest.raises(RuntimeError, match="No position encodings are defined for positions >= 16"):
-        greedy(runtime, tokenizer.pieces(tokenizer.encode("the dog")), 30)
+        greedy(runtime, [tokenizer.pieces(tokenizer.encode("the dog"))], 30)

@@ -88,6 +88,15 @@ def test_a_folder_holds_the_tokenizer_and_the_result_says_what_was_done(
     assert result == Export(str(folder), str(out), format, "float32", count, size_bytes)
 
 
+def test_a_readme_is_headed_by_the_name_of_the_folder(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs("onnx")
+    monkeypatch.chdir(folder)
+    export_model(".", tmp_path / "out", format="onnx")
+    assert (tmp_path / "out" / "README.md").read_text(encoding="utf-8").startswith("# model for ")
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_transformers_reads_the_tokenizer(tmp_path: Path, folder: Path, format: str) -> None:
     needs(format)

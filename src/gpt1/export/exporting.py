@@ -85,8 +85,8 @@ def export_model(
         tokenizer.save(temporary)
         write(temporary, network, tokenizer, dtype)
         guide = (ASSETS / "export" / f"{format}.md").read_text(encoding="utf-8")
-        text = f"# {source.name} for {chosen.summary}, {dtype}\n\n{guide}"
-        (temporary / "README.md").write_text(text, encoding="utf-8")
+        title = f"{_title(model)} for {chosen.summary}, {dtype}"
+        (temporary / "README.md").write_text(f"# {title}\n\n{guide}", encoding="utf-8")
     size_bytes = sum(file.stat().st_size for file in destination.iterdir())
     return Export(str(source), str(destination), format, dtype, parameters, size_bytes)
 
@@ -117,6 +117,11 @@ def _check_installed(name: str, format: Format) -> None:
         raise MissingExtraError(
             f'the format {name} needs {format.needs}: pip install "gpt1[export]"'
         ) from None
+
+
+def _title(model: str | Path) -> str:
+    """A bundled model and a hub id as they are; of a folder, its name."""
+    return Path(model).resolve().name if Path(model).is_dir() else str(model)
 
 
 def _load(folder: Path) -> GPT:
