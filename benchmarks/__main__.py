@@ -16,7 +16,7 @@ from benchmarks import report
 from benchmarks.options import ROOT, Options
 from gpt1.errors import Gpt1Error
 
-BENCHMARKS = ("decode", "tokenize", "pack", "finetune", "task", "startup", "step")
+BENCHMARKS = ("decode", "tokenize", "pack", "finetune", "task", "startup", "step", "exports")
 RESULTS = ROOT / "benchmarks" / "results"
 WIDTH_OF_FILES = 140
 

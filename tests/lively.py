@@ -5,6 +5,8 @@ Freshly initialised, a GPT-1 repeats its last token for ever, and a test on it p
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from gpt1.config import GPTConfig
@@ -14,11 +16,11 @@ from gpt1.tokenizer import Tokenizer
 TEXT = "The quick brown fox jumps over: the lazy dog's \"nose\" - it isn't, he said. Why? 12:30\n"
 
 
-def lively_model(vocab_size: int = 80, n_positions: int = 16, seed: int = 0) -> GPT:
-    """Two layers, in evaluation mode."""
+def lively_model(vocab_size: int = 80, n_positions: int = 16, seed: int = 0, **shape: Any) -> GPT:
+    """Two layers of two heads, or another shape, in evaluation mode."""
     config = GPTConfig(
         n_layer=2, n_head=2, n_embd=32, n_positions=n_positions, vocab_size=vocab_size
-    )
+    ).replace(**shape)
     model = GPT(config).eval()
     generator = torch.Generator().manual_seed(seed)
     model.reset_parameters(generator)

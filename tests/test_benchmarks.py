@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks import decode, finetune, options, pack, report, startup, step, task
+from benchmarks import decode, exports, finetune, options, pack, report, startup, step, task
 from benchmarks.__main__ import main
 from benchmarks.child import call
 from benchmarks.machine import bandwidth_probe, facts, peak_rss_mb
@@ -191,6 +191,27 @@ def test_a_command_that_fails_is_not_timed() -> None:
 @pytest.mark.slow
 def test_startup_measures_every_command(tiny: Options) -> None:
     assert len(measures(startup.run(tiny))) == 5
+
+
+def test_exports_agree_where_the_weights_are_the_same(tiny: Options) -> None:
+    for package in ("onnx", "onnxruntime", "ctranslate2"):
+        pytest.importorskip(package, reason="of the extra export")
+    found = exports.run(tiny)
+    assert len(found.same) == 2
+    assert set(found.same.values()) == {True}
+    others = [name for name in exports.SIDES if name != exports.OURS]
+    wanted = ("size of the folder", "decoding speed", "perplexity")
+    assert measures(found) == [(measure, name) for measure in wanted for name in others]
+
+
+def test_exports_notice_other_tokens_and_another_perplexity() -> None:
+    tokens = {name: [1, 2] for name in exports.SIDES}
+    figures = {name: [47.0] for name in exports.SIDES}
+    assert set(exports.agreement(tokens, figures).values()) == {True}
+    wrong = exports.agreement({**tokens, "ONNX Runtime float32": [1, 3]}, figures)
+    assert list(wrong.values()) == [False, True]
+    wrong = exports.agreement(tokens, {**figures, "CTranslate2 float32": [47.1]})
+    assert list(wrong.values()) == [True, False]
 
 
 def test_task_has_the_same_loss_on_all_sides(tiny: Options) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Similarity,
     )
     from gpt1.evaluation.predicting import predict
+    from gpt1.export.exporting import export_model
     from gpt1.language_model import LanguageModel, load
     from gpt1.lstm import LSTM
     from gpt1.model import GPT
@@ -70,6 +71,7 @@ _HOMES = {
     "TextConfig": "config",
     "Tokenizer": "tokenizer",
     "TrainingConfig": "config",
+    "export_model": "export.exporting",
     "finetune_lm": "training.finetune",
     "finetune_task": "training.finetune_task",
     "load": "language_model",
@@ -104,6 +106,7 @@ __all__ = [  # noqa: RUF022 (plain order, capitals first)
     "TextConfig",
     "Tokenizer",
     "TrainingConfig",
+    "export_model",
     "finetune_lm",
     "finetune_task",
     "load",

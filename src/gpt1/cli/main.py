@@ -43,6 +43,7 @@ COMMANDS = {
     "runs verify-resume": "prove that a run can be killed and resumed without a trace",
     "estimate": "time, memory and price of a training run, before it is started",
     "convert": "change the format of a checkpoint",
+    "export": "write a model for another runtime: ONNX, CTranslate2",
 }
 
 

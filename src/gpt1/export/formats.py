@@ -1,0 +1,48 @@
+"""What `gpt1 export` can write.
+
+A new format is an entry here, a module that writes its files, and ``assets/export/NAME.md``, which
+becomes the README of a folder.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Format(NamedTuple):
+    """A kind of folder that something else than `gpt1.load` reads.
+
+    Attributes:
+        summary: What it is for, one line.
+        dtypes: Number formats of the weights it can have, the default first.
+        needs: A package of the extra ``export`` that writes it; None: nothing but gpt1.
+        module: Has ``write(folder, model, tokenizer, dtype)``, which fills an existing folder.
+    """
+
+    summary: str
+    dtypes: tuple[str, ...]
+    needs: str | None
+    module: str
+
+
+FORMATS = {
+    "onnx": Format(
+        summary="ONNX Runtime and other readers of ONNX",
+        dtypes=("float32", "int8"),
+        needs="onnx",
+        module="gpt1.export.onnx_folder",
+    ),
+    "ctranslate2": Format(
+        summary="CTranslate2",
+        dtypes=("float32", "float16", "int8"),
+        needs="ctranslate2",
+        module="gpt1.export.ctranslate2_folder",
+    ),
+}
+
+BITS = {"float32": 32, "float16": 16, "int8": 8}
+"""How many a weight takes in each number format."""
+
+OPSETS = range(17, 24)
+"""Versions of ONNX's operators a graph can be written in, the default first: 17 brought layer
+normalization."""
