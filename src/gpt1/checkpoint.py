@@ -14,10 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gpt1 import hf_config, openai_shards
+from gpt1 import hf_config, native_checkpoint, openai_shards
 from gpt1.atomic import atomic_folder, check_destination
 from gpt1.backbone import Backbone, new_backbone
-from gpt1.config import BackboneConfig
+from gpt1.config import BackboneConfig, GPTConfig
 from gpt1.errors import CheckpointError, ConfigError
 from gpt1.locate import CONFIG, WEIGHTS, weight_files
 from gpt1.tokenizer import Tokenizer
@@ -58,7 +58,12 @@ def load_model(
         config: BackboneConfig = openai_shards.infer_config(tensors)
     else:
         config = hf_config.read_config(folder / CONFIG)
-        tensors = _language_model_tensors(folder)
+        form = native_checkpoint.quantization_of(folder)
+        if form is not None and isinstance(config, GPTConfig):
+            stored = native_checkpoint.read_unquantized(folder, config, form)
+            tensors = {name: torch.tensor(t.array) for name, t in stored.items()}
+        else:
+            tensors = _language_model_tensors(folder)
     model = build_model(config, tensors, folder)
     if dtype is None:
         _check_one_dtype(tensors, folder)

@@ -20,7 +20,13 @@ from gpt1.hf_config import read_config
 from gpt1.locate import CONFIG, locate
 from gpt1.native.library import FORMATS, kernels
 from gpt1.native.model import NativeModel, supports
-from gpt1.native_checkpoint import fingerprint, from_module, open_folder, runs_natively
+from gpt1.native_checkpoint import (
+    fingerprint,
+    from_module,
+    open_folder,
+    quantization_of,
+    runs_natively,
+)
 from gpt1.text.detokenize import END_OF_WORD
 from gpt1.tokenizer import Tokenizer
 
@@ -510,6 +516,11 @@ def _open_native(
     elif dtype in (None, *FORMATS) and (folder / CONFIG).is_file():
         config = read_config(folder / CONFIG)
         form = quantize or dtype
+        if (stored := quantization_of(folder)) is not None and form not in (None, stored):
+            raise ConfigError(
+                f"{'quantize' if quantize else 'dtype'} is {form!r} but {folder} holds a model in "
+                f"{stored}; leave it out, or load the model it was made from"
+            )
         native = open_folder(folder, config, form) if isinstance(config, GPTConfig) else None
         if native is not None:
             return native

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from gpt1.checkpoint import ASSETS, save_model
+from gpt1.checkpoint import save_model
 from gpt1.cli.main import main
 from gpt1.config import HeadConfig, LSTMConfig
 from gpt1.errors import CheckpointError, ConfigError, MissingExtraError
 from gpt1.export.exporting import Export, export_model
 from gpt1.export.formats import FORMATS
 from gpt1.language_model import load
+from gpt1.locate import ASSETS
 from gpt1.lstm import LSTM
 from gpt1.task_checkpoint import save_task_model
 from gpt1.task_model import TaskModel
@@ -32,7 +33,12 @@ WAYS = [
     for name, format in FORMATS.items()
     for dtype in format.dtypes
 ]
-WEIGHTS = {"onnx": "model.onnx", "ctranslate2": "model.bin"}
+WEIGHTS = {
+    "onnx": "model.onnx",
+    "ctranslate2": "model.bin",
+    "int8": "model.safetensors",
+    "int4": "model.safetensors",
+}
 
 
 def needs(format: str) -> None:
@@ -69,7 +75,7 @@ def test_the_program_in_the_readme_continues_the_text_as_the_model_does(
     start = lm.tokenizer.decode(expected.prompt_ids, raw=True)
     assert told.startswith(start)
     assert len(told) > len(start) + 20
-    if dtype != "int8":
+    if dtype not in ("int8", "int4"):
         assert told == whole
 
 
@@ -85,7 +91,8 @@ def test_a_folder_holds_the_tokenizer_and_the_result_says_what_was_done(
     assert Tokenizer.load(out).fingerprint == Tokenizer.load(folder).fingerprint
     size_bytes = sum(file.stat().st_size for file in out.iterdir())
     count = load(folder).model.num_parameters()
-    assert result == Export(str(folder), str(out), format, "float32", count, size_bytes)
+    dtype = FORMATS[format].dtypes[0]
+    assert result == Export(str(folder), str(out), format, dtype, count, size_bytes)
 
 
 def test_a_readme_is_headed_by_the_name_of_the_folder(

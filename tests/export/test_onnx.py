@@ -15,13 +15,13 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from gpt1.backbone import require_gpt
-from gpt1.checkpoint import ASSETS
 from gpt1.errors import CheckpointError
 from gpt1.export import onnx_folder
 from gpt1.export.formats import OPSETS
 from gpt1.export.onnx_graph import Float32Weights, build_onnx
 from gpt1.export.onnx_int8 import LARGEST, ZERO, Int8Weights, quantize
 from gpt1.language_model import LanguageModel, load
+from gpt1.locate import ASSETS
 from gpt1.model import GPT
 from gpt1.tokenizer import Tokenizer
 from lively import lively_model, small_tokenizer

@@ -13,28 +13,39 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from gpt1.errors import CheckpointError
-from gpt1.native.library import BLOCK, GROUP, kernels
-from gpt1.native.weights import Arena, Packed, Tensor, map_file, pack
+from gpt1.native.library import GROUP, kernels
+from gpt1.native.weights import Arena, Packed, Tensor, layout, map_file, pack, unpack
 
 needs_library = pytest.mark.skipif(kernels() is None, reason="the C++ kernels were not built")
 
 
-def unpacked(packed: Packed) -> NDArray[np.float64]:
+def unpacked(packed: Packed) -> NDArray[np.float32]:
     """The matrix ``(inputs, outputs)`` a packed one stands for."""
-    data = packed.data
-    if packed.scales is None:
-        floats = Tensor(
-            packed.format, data.view(np.float16) if packed.format == "float16" else data
-        )
-        return floats.floats().transpose(1, 0, 2).reshape(packed.inputs, -1)[:, : packed.outputs]
-    if packed.format == "int8":
-        numbers = data.view(np.int8).transpose(1, 3, 0, 2)  # (inputs / 4, 4, blocks, BLOCK)
-    else:
-        halves = np.stack([data & 15, data >> 4], 2).astype(np.int8) - 8
-        numbers = halves.transpose(1, 2, 4, 0, 3)  # (inputs / 8, 2, 4, blocks, BLOCK)
-    whole = numbers.reshape(-1, data.shape[0] * BLOCK)
-    scales = packed.scales.astype(np.float64).transpose(1, 0, 2).reshape(-1, whole.shape[1])
-    return (whole * scales.repeat(GROUP, 0))[: packed.inputs, : packed.outputs]
+    if packed.scales is not None:
+        tensor = Tensor(packed.format, packed.data, packed.scales)
+        return unpack(tensor, packed.inputs, packed.outputs)
+    data = packed.data.view(np.float16) if packed.format == "float16" else packed.data
+    floats = Tensor(packed.format, data).floats()
+    return floats.transpose(1, 0, 2).reshape(packed.inputs, -1)[:, : packed.outputs]
+
+
+def test_the_layout_is_the_one_described() -> None:
+    """By its definition, a number at a time."""
+    for form, together in (("int8", 4), ("int4", 8)):
+        inputs, outputs = 70, 20
+        shapes = layout(form, inputs, outputs)
+        assert shapes.scales is not None
+        random = np.random.default_rng(0)
+        data = random.integers(0, 256, shapes.data, np.uint8)
+        scales = random.random(shapes.scales).astype(np.float16)
+        matrix = unpack(Tensor(form, data, scales), inputs, outputs)
+        for i in (0, 3, 4, 5, 63, 64, 69):
+            for o in (0, 15, 16, 19):
+                byte = int(data[o // 16, i // together, o % 16, i % 4])
+                half = byte & 15 if i % 8 < 4 else byte >> 4
+                number = half - 8 if form == "int4" else int(np.int8(byte - 256 * (byte > 127)))
+                scale = np.float32(scales[o // 16, i // 64, o % 16])
+                assert matrix[i, o] == np.float32(number) * scale
 
 
 def packed(matrix: NDArray[np.float32], form: str, *, transposed: bool = False) -> Packed:

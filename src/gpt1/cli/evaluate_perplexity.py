@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from gpt1.cli.loading import add_model_arguments, load_model
+from gpt1.cli.loading import add_model_arguments, add_native_arguments, load_model
 from gpt1.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--seed", type=int, default=0, help="Of the resampling for the confidence interval."
     )
     add_model_arguments(parser)
+    add_native_arguments(parser)
     parser.add_argument("--json", action="store_true", help="Print the result as one JSON object.")
 
 

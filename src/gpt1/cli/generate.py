@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser, Namespace
 
 from gpt1.cli.generation_arguments import add_generation_arguments, generation_settings
-from gpt1.cli.loading import add_model_arguments, load_model
+from gpt1.cli.loading import add_model_arguments, add_native_arguments, load_model
 from gpt1.cli.pipeline import (
     PromptProgress,
     Record,
@@ -57,6 +57,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--interactive", action="store_true", help="Write with the model.")
     add_model_arguments(parser)
+    add_native_arguments(parser)
     add_generation_arguments(parser)
     parser.add_argument("--no-prompt", action="store_true", help="Print the continuations alone.")
     parser.add_argument("--json", action="store_true", help="Print one JSON object a prompt.")

@@ -26,8 +26,21 @@ def add_model_arguments(parser: ArgumentParser) -> None:
     _add_tokenizer_mode(parser)
 
 
+def add_native_arguments(parser: ArgumentParser) -> None:
+    """Add the flags of what computes on a CPU, for commands that can do without PyTorch."""
+    parser.add_argument(
+        "--quantize", help="int8 or int4: keep the matrices in so many bits, on the CPU."
+    )
+    parser.add_argument(
+        "--backend",
+        default="auto",
+        help="What computes on the CPU: native, the C++ library, which needs no PyTorch; torch; or "
+        "auto, the library where it can.",
+    )
+
+
 def load_model(args: Namespace) -> LanguageModel:
-    """Load the model the flags of `add_model_arguments` name."""
+    """Load the model the flags name."""
     from gpt1.language_model import load
 
     return load(
@@ -35,6 +48,8 @@ def load_model(args: Namespace) -> LanguageModel:
         revision=args.revision,
         device=args.device,
         dtype=args.dtype,
+        quantize=args.get("quantize"),
+        backend=args.get("backend", "auto"),
         tokenizer_mode=args.tokenizer_mode,
     )
 

@@ -211,8 +211,8 @@ def check_out(path: Path, *, resume: bool) -> None:
 
 
 def fingerprint(lm: LanguageModel) -> str:
-    """A short text that changes when a model is trained further: a hash of its vectors."""
-    digest = hashlib.sha256()
+    """A short text that changes when a model is trained further or quantized: a hash."""
+    digest = hashlib.sha256((lm.quantized or "").encode())
     for parameter in lm.model.parameters():
         if parameter.dim() == 1:
             digest.update(parameter.detach().cpu().double().numpy().tobytes())

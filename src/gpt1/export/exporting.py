@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from gpt1.atomic import atomic_folder
 from gpt1.backbone import require_gpt
-from gpt1.checkpoint import ASSETS, load_model, locate
+from gpt1.checkpoint import load_model
 from gpt1.errors import CheckpointError, ConfigError, MissingExtraError
 from gpt1.export.formats import BITS, FORMATS, OPSETS, Format
+from gpt1.locate import ASSETS, locate
 from gpt1.model import GPT
 from gpt1.task_checkpoint import is_task_model
 from gpt1.tokenizer import Tokenizer

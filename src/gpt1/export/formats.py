@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Format(NamedTuple):
-    """A kind of folder that something else than `gpt1.load` reads.
+    """A kind of folder.
 
     Attributes:
         summary: What it is for, one line.
@@ -38,10 +38,22 @@ FORMATS = {
         needs="ctranslate2",
         module="gpt1.export.ctranslate2_folder",
     ),
+    "int8": Format(
+        summary="gpt1 on a CPU, a quarter of the size",
+        dtypes=("int8",),
+        needs=None,
+        module="gpt1.export.quantized_folder",
+    ),
+    "int4": Format(
+        summary="gpt1 on a CPU, an eighth of the size",
+        dtypes=("int4",),
+        needs=None,
+        module="gpt1.export.quantized_folder",
+    ),
 }
 
-BITS = {"float32": 32, "float16": 16, "int8": 8}
-"""How many a weight takes in each number format."""
+BITS = {"float32": 32, "float16": 16, "int8": 9, "int4": 5}
+"""How many a weight takes at most in each number format, its scale included."""
 
 OPSETS = range(17, 24)
 """Versions of ONNX's operators a graph can be written in, the default first: 17 brought layer

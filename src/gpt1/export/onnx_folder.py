@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from gpt1.checkpoint import CONFIG
 from gpt1.errors import CheckpointError
 from gpt1.export.formats import BITS, OPSETS
 from gpt1.export.onnx_graph import Float32Weights, Floats, Graph, Weights, build_onnx
 from gpt1.export.onnx_int8 import Int8Weights
 from gpt1.hf_config import config_text
+from gpt1.locate import CONFIG
 from gpt1.model import GPT
 from gpt1.tokenizer import Tokenizer
 

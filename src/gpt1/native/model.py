@@ -25,7 +25,7 @@ from gpt1.native.library import (
     kernels,
     library,
 )
-from gpt1.native.weights import Arena, Tensor, layout, pack, padded
+from gpt1.native.weights import Arena, Tensor, layout, pack, padded, place
 
 CHUNK = 256
 """Tokens read in one pass; what is longer takes several."""
@@ -43,11 +43,17 @@ def supports(config: GPTConfig) -> bool:
     return fits and config.afn in ACTIVATIONS and kernels() is not None
 
 
+def matrix_sizes(config: GPTConfig) -> dict[str, tuple[int, int]]:
+    """Inputs and outputs of the `MATRICES` of a block."""
+    d = config.n_embd
+    return dict(zip(MATRICES, [(d, 3 * d), (d, d), (d, 4 * d), (4 * d, d)], strict=True))
+
+
 def _size(config: GPTConfig, form: str) -> int:
     """Bytes of all packed matrices."""
-    d = config.n_embd
-    layer = [(d, 3 * d), (d, d), (d, 4 * d), (4 * d, d)]
-    shapes = [layout(form, *sizes) for sizes in layer * config.n_layer + [(d, config.vocab_size)]]
+    all_sizes = [*matrix_sizes(config).values()] * config.n_layer
+    all_sizes.append((config.n_embd, config.vocab_size))
+    shapes = [layout(form, *sizes) for sizes in all_sizes]
     return sum(
         Arena.size_of((data, kind), *([] if scales is None else [(scales, "float16")]))
         for data, kind, scales in shapes
@@ -91,7 +97,7 @@ class NativeModel:
 
     Args:
         config: Shape of the network; see `supports`.
-        tensors: By the names of a checkpoint.
+        tensors: By the names of a checkpoint; matrices that are quantized already stay as they are.
         form: Number format to keep the matrices in, one of `gpt1.native.library.FORMATS`.
         threads: To compute with; default: as many as there are cores.
         instructions: One of `gpt1.native.library.KERNELS`; default: the best there is.
@@ -120,7 +126,8 @@ class NativeModel:
             *(ACTIVATIONS[config.afn], config.layer_norm_epsilon),
         )
         arena = Arena(_size(config, form))
-        tokens = self._pack(tensors["tokens_embed.weight"], arena, transposed=True)
+        table = tensors["tokens_embed.weight"]
+        tokens = self._pack(table, (config.n_embd, config.vocab_size), arena, transposed=True)
         layers = (Layer * config.n_layer)(
             *(self._layer(tensors, f"h.{number}", arena) for number in range(config.n_layer))
         )
@@ -133,8 +140,9 @@ class NativeModel:
         free.atexit = False
 
     def _layer(self, tensors: Mapping[str, Tensor], name: str, arena: Arena) -> Layer:
+        sizes = matrix_sizes(self.config)
         return Layer(
-            *(self._pack(tensors[f"{name}.{matrix}.weight"], arena) for matrix in MATRICES),
+            *(self._pack(tensors[f"{name}.{m}.weight"], sizes[m], arena) for m in MATRICES),
             *(self._floats(tensors[f"{name}.{matrix}.bias"]) for matrix in MATRICES),
             *(
                 self._floats(tensors[f"{name}.{norm}.{part}"])
@@ -143,8 +151,13 @@ class NativeModel:
             ),
         )
 
-    def _pack(self, tensor: Tensor, arena: Arena, *, transposed: bool = False) -> Matrix:
-        packed = pack(tensor, self.form, arena, transposed=transposed, threads=self._threads)
+    def _pack(
+        self, tensor: Tensor, sizes: tuple[int, int], arena: Arena, *, transposed: bool = False
+    ) -> Matrix:
+        if tensor.scales is not None:
+            packed = place(tensor, *sizes, arena)
+        else:
+            packed = pack(tensor, self.form, arena, transposed=transposed, threads=self._threads)
         self._kept.append(packed)
         return packed.matrix()
 

@@ -37,12 +37,14 @@ class Tensor(NamedTuple):
     """A tensor as a checkpoint stores it.
 
     Attributes:
-        format: "float32", "float16" or "bfloat16"; "uint8" of the bytes of a quantized one.
-        array: Its numbers; of bfloat16, the bits as uint16.
+        format: One of `gpt1.native.library.FORMATS`, or "uint8".
+        array: Its numbers; of bfloat16, the bits as uint16; in int8 and int4, see `layout`.
+        scales: In int8 and int4, see `layout`.
     """
 
     format: str
     array: NDArray[Any]
+    scales: NDArray[np.float16] | None = None
 
     def floats(self) -> NDArray[np.float32]:
         """As float32."""
@@ -170,6 +172,8 @@ def pack(
     """
     loaded = library()
     assert loaded is not None
+    if tensor.scales is not None:
+        raise ValueError("the tensor is quantized already; see `place`")
     inputs, outputs = tensor.array.shape[::-1] if transposed else tensor.array.shape
     sizes = (inputs, outputs, *((1, inputs) if transposed else (outputs, 1)))
     shapes = layout(form, inputs, outputs)
@@ -189,6 +193,38 @@ def pack(
     targets = (data.ctypes.data, scales.ctypes.data)
     loaded.gpt1_quantize(values.ctypes.data, *sizes, FORMATS[form], *targets, threads)
     return Packed(form, inputs, outputs, data, scales)
+
+
+def place(tensor: Tensor, inputs: int, outputs: int, arena: Arena) -> Packed:
+    """Copy a matrix that is quantized already into an arena.
+
+    Args:
+        tensor: In int8 or int4.
+        inputs: Of the matrix.
+        outputs: Of the matrix.
+        arena: Where the arrays go.
+    """
+    shapes = layout(tensor.format, inputs, outputs)
+    assert shapes.scales is not None
+    assert tensor.scales is not None
+    data, scales = arena.take(shapes.data, shapes.kind), arena.take(shapes.scales, "float16")
+    data[:], scales[:] = tensor.array, tensor.scales
+    return Packed(tensor.format, inputs, outputs, data, scales)
+
+
+def unpack(tensor: Tensor, inputs: int, outputs: int) -> NDArray[np.float32]:
+    """The matrix ``(inputs, outputs)`` a quantized tensor stands for."""
+    assert tensor.scales is not None
+    data = tensor.array
+    if tensor.format == "int8":
+        numbers = data.view(np.int8).transpose(1, 3, 0, 2)  # (inputs / 4, 4, blocks, BLOCK)
+    else:
+        halves = np.stack([data & 15, data >> 4], 2).astype(np.int8) - np.int8(8)
+        numbers = halves.transpose(1, 2, 4, 0, 3)  # (inputs / 8, 2, 4, blocks, BLOCK)
+    whole = numbers.reshape(-1, data.shape[0] * BLOCK).astype(np.float32)
+    scales = tensor.scales.astype(np.float32).transpose(1, 0, 2).reshape(-1, whole.shape[1])
+    matrix: NDArray[np.float32] = (whole * scales.repeat(GROUP, 0))[:inputs, :outputs]
+    return matrix
 
 
 def padded(number: int, unit: int) -> int:
