@@ -15,11 +15,18 @@ constexpr int PARTS = BLOCK / WIDTH;
 // Rows and blocks of a tile, whose sums all stay in registers.
 constexpr int TILE_ROWS = WIDTH == 16 ? 8 : 4, TILE_BLOCKS = WIDTH == 16 ? 3 : 1;
 
+// The same for integers, whose tiles hold the sums of a group as well; of few rows and of many.
+constexpr int FEW_ROWS = WIDTH == 16 ? 8 : WIDTH == 8 ? 2 : 1;
+constexpr int MANY_ROWS = WIDTH == 16 ? 4 : FEW_ROWS, MANY_BLOCKS = WIDTH == 16 ? 2 : 1;
+
+// Blocks at a time of a single row: as many streams through memory as keep it busy.
+constexpr int STREAMS = 4;
+
 // Inputs after which the next rows have their turn: that much of the matrix stays in the cache.
 constexpr int DEPTH = 768;
 
 // Bytes a product asks memory for before it needs them.
-constexpr int AHEAD = 1024;
+constexpr int AHEAD = 512;
 
 // The last block of a matrix may be cut short.
 inline Floats load_some(const float* p, int64_t room) {
@@ -91,7 +98,7 @@ template <class T>
 void float_product(const Rows& x, const Matrix& w, const float* bias, float* y, int begin, int end) {
     const int block = begin / BLOCK, last = padded(end, BLOCK) / BLOCK;
     if (x.count == 1)
-        blocks<T, 1, 4>(x, w, bias, y, block, last);
+        blocks<T, 1, STREAMS>(x, w, bias, y, block, last);
     else
         blocks<T, TILE_ROWS, TILE_BLOCKS>(x, w, bias, y, block, last);
 }
@@ -192,10 +199,11 @@ inline void integer_tile(const Rows& x, int row, const Matrix& w, const float* b
                 UNROLL for (int p = 0; p < PARTS; p++)
                     dot[m][n][p] = Ints{} - ZERO * x.sums[(row + m) * groups + g];
         for (int k = 0; k < GROUP; k += STEP) {
-            UNROLL for (int n = 0; n < N; n++)
+            UNROLL for (int n = 0; n < N; n++) {
+                const uint8_t* from = data + n * stride + g * BYTES + k / STEP * BLOCK * 4;
+                __builtin_prefetch(from + AHEAD);
                 UNROLL for (int p = 0; p < PARTS; p++) {
-                    const Bytes bytes = load_bytes(data + n * stride + g * BYTES +
-                                                   (k / STEP * BLOCK + p * WIDTH) * 4);
+                    const Bytes bytes = load_bytes(from + p * WIDTH * 4);
                     UNROLL for (int m = 0; m < M; m++) {
                         const int8_t* in = inputs + static_cast<int64_t>(m) * groups * GROUP + g * GROUP + k;
                         if constexpr (F == INT8) {
@@ -206,6 +214,7 @@ inline void integer_tile(const Rows& x, int row, const Matrix& w, const float* b
                         }
                     }
                 }
+            }
         }
         UNROLL for (int n = 0; n < N; n++)
             UNROLL for (int p = 0; p < PARTS; p++) {
@@ -224,22 +233,29 @@ inline void integer_tile(const Rows& x, int row, const Matrix& w, const float* b
             }
 }
 
-template <Format F, int N>
-void integer_blocks(const Rows& x, const Matrix& w, const float* bias, float* y, int block) {
-    constexpr int M = WIDTH == 4 ? 1 : WIDTH == 8 ? 2 : 4;
-    const int64_t ldy = w.outputs;
-    int m = 0;
-    for (; m + M <= x.count; m += M) integer_tile<F, M, N>(x, m, w, bias, y, ldy, block);
-    for (; m < x.count; m++) integer_tile<F, 1, N>(x, m, w, bias, y, ldy, block);
+template <Format F, int M, int N>
+void integer_tiles(const Rows& x, int row, const Matrix& w, const float* bias, float* y, int block) {
+    for (; row + M <= x.count; row += M) integer_tile<F, M, N>(x, row, w, bias, y, w.outputs, block);
+    if constexpr (M > 1)
+        if (row < x.count) integer_tiles<F, M / 2, N>(x, row, w, bias, y, block);
+}
+
+template <Format F, int M, int N>
+void integer_blocks(const Rows& x, const Matrix& w, const float* bias, float* y, int block, int last) {
+    for (; block + N <= last; block += N) integer_tiles<F, M, N>(x, 0, w, bias, y, block);
+    if constexpr (N > 1)
+        if (block < last) integer_blocks<F, M, 1>(x, w, bias, y, block, last);
 }
 
 template <Format F>
 void integer_product(const Rows& x, const Matrix& w, const float* bias, float* y, int begin, int end) {
-    constexpr int N = WIDTH == 16 ? 2 : 1;
-    int block = begin / BLOCK;
-    const int last = padded(end, BLOCK) / BLOCK;
-    for (; block + N <= last; block += N) integer_blocks<F, N>(x, w, bias, y, block);
-    for (; block < last; block++) integer_blocks<F, 1>(x, w, bias, y, block);
+    const int block = begin / BLOCK, last = padded(end, BLOCK) / BLOCK;
+    if (x.count == 1)
+        integer_blocks<F, 1, STREAMS>(x, w, bias, y, block, last);
+    else if (x.count <= FEW_ROWS)
+        integer_blocks<F, FEW_ROWS, 1>(x, w, bias, y, block, last);
+    else
+        integer_blocks<F, MANY_ROWS, MANY_BLOCKS>(x, w, bias, y, block, last);
 }
 
 void quantize_row(const Rows& x, int row) {
