@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from gpt1.config import BackboneConfig, GenerationConfig, GPTConfig
-from gpt1.data.sources import TextSource
 from gpt1.errors import ConfigError, DataError
 from gpt1.generation.bad_words import BadWords
 from gpt1.generation.decode import Decoder, replay
@@ -337,6 +336,7 @@ class LanguageModel:
             ConfigError: If the stride is out of range.
             DataError: If the file cannot be read or no text has two tokens.
         """
+        from gpt1.data.sources import TextSource
         from gpt1.evaluation.scoring import perplexity
 
         named: Iterable[tuple[str | None, str]] = (

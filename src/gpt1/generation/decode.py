@@ -14,7 +14,6 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from gpt1.config import GenerationConfig
@@ -153,7 +152,7 @@ class Decoder:
         """The next token of each row of logits ``(B, V)``."""
         own = self._own(logits)
         scores = self._score(logits)
-        xp = array_namespace(scores)
+        xp = processors.namespace(scores)
         check_choice(xp.max(scores, axis=-1).tolist())
         if self._config.samples:
             uniforms = [self._random[sequence].random() for sequence in self._rows]

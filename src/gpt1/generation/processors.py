@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from array_api_compat import array_namespace, device
 
 from gpt1.config import GenerationConfig
 from gpt1.errors import ConfigError
@@ -66,7 +65,7 @@ def repetition_penalty(logits: Array, ids: Rows, penalty: float) -> Array:
 
     Source: Keskar et al. 2019, section 4.1, as in transformers.
     """
-    xp = array_namespace(logits)
+    xp = namespace(logits)
     penalised = xp.where(logits < 0, logits * penalty, logits / penalty)
     return xp.where(_marked(logits, ids), penalised, logits)
 
@@ -157,7 +156,7 @@ def temperature(logits: Array, value: float) -> Array:
 
 def top_k(logits: Array, k: int) -> Array:
     """Keep the ``k >= 1`` highest logits of each row of ``(B, V)``, and those equal to the k-th."""
-    xp = array_namespace(logits)
+    xp = namespace(logits)
     k = min(k, logits.shape[-1])
     ascending = xp.sort(logits, axis=-1, stable=False)
     return _keep(logits, logits >= ascending[:, -k, None])
@@ -176,7 +175,7 @@ def top_p(logits: Array, p: float) -> Array:
 
     Source: nucleus sampling, Holtzman et al. 2019.
     """
-    xp = array_namespace(logits)
+    xp = namespace(logits)
     ascending = xp.sort(logits, axis=-1, stable=False)
     cumulated = xp.cumulative_sum(softmax(ascending), axis=-1)
     removed = _count(cumulated[:, :-1] <= 1 - p)
@@ -192,7 +191,7 @@ def min_p(logits: Array, p: float) -> Array:
 
     Source: Nguyen et al. 2024.
     """
-    xp = array_namespace(logits)
+    xp = namespace(logits)
     probs = softmax(logits)
     return _keep(logits, probs >= p * xp.max(probs, axis=-1, keepdims=True))
 
@@ -209,7 +208,7 @@ def typical_p(logits: Array, p: float) -> Array:
 
     Source: locally typical sampling, Meister et al. 2022.
     """
-    xp = array_namespace(logits)
+    xp = namespace(logits)
     log_probs = log_softmax(logits)
     probs = xp.exp(log_probs)
     information = xp.where(probs > 0, log_probs, xp.zeros_like(log_probs))
@@ -224,7 +223,7 @@ def typical_p(logits: Array, p: float) -> Array:
 def filtered(logits: Array, config: GenerationConfig) -> Array:
     """Apply the sampling settings of ``config`` to logits ``(B, V)``, in transformers' order."""
     if config.temperature is not None:
-        xp = array_namespace(logits)
+        xp = namespace(logits)
         # The highest is 0 first, so that no quotient is infinite but those below it.
         logits = logits - xp.max(logits, axis=-1, keepdims=True)
         logits = temperature(logits, max(config.temperature, SMALLEST_TEMPERATURE))
@@ -332,29 +331,38 @@ def _check_ids(name: str, ids: Iterable[int], vocab_size: int) -> None:
 # ---------------------------------------------------------------- arrays
 
 
+def namespace(array: Array) -> Any:
+    """The functions of the Python array API for the library of an array."""
+    if isinstance(array, np.ndarray) and hasattr(np, "cumulative_sum"):  # NumPy 2.1 and later
+        return np
+    from array_api_compat import array_namespace  # not above: it loads much that is not needed
+
+    return array_namespace(array)
+
+
 def softmax(logits: Array) -> Array:
     """Probabilities of logits ``(B, V)``."""
-    xp = array_namespace(logits)
+    xp = namespace(logits)
     exponentials = xp.exp(logits - xp.max(logits, axis=-1, keepdims=True))
     return exponentials / xp.sum(exponentials, axis=-1, keepdims=True)
 
 
 def log_softmax(logits: Array) -> Array:
     """Log-probabilities, in nats, of logits ``(B, V)``."""
-    xp = array_namespace(logits)
+    xp = namespace(logits)
     shifted = logits - xp.max(logits, axis=-1, keepdims=True)
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
 
 
 def _keep(logits: Array, kept: Array) -> Array:
     """Logits where ``kept``, elsewhere -inf."""
-    xp = array_namespace(logits)
+    xp = namespace(logits)
     return xp.where(kept, logits, xp.full_like(logits, -INFINITY))
 
 
 def _count(mask: Array) -> Array:
     """How many of each row of ``(B, N)`` are true, ``(B, 1)``."""
-    xp = array_namespace(mask)
+    xp = namespace(mask)
     return xp.sum(xp.astype(mask, xp.int64), axis=-1, keepdims=True)
 
 
@@ -363,10 +371,10 @@ def _marked(logits: Array, ids: Sequence[Collection[int]]) -> Array:
     mask = np.zeros(logits.shape, dtype=bool)
     for row, tokens in enumerate(ids):
         mask[row, list(tokens)] = True
-    return array_namespace(logits).asarray(mask, device=device(logits))
+    return namespace(logits).asarray(mask, device=logits.device)
 
 
 def _like(logits: Array, values: np.ndarray[Any, Any]) -> Array:
     """A NumPy array as an array of the kind of ``logits``."""
-    xp = array_namespace(logits)
-    return xp.astype(xp.asarray(values, device=device(logits)), logits.dtype)
+    xp = namespace(logits)
+    return xp.astype(xp.asarray(values, device=logits.device), logits.dtype)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from array_api_compat import array_namespace, device
 
 from gpt1.config import GenerationConfig
 from gpt1.errors import CheckpointError, ConfigError
 from gpt1.generation.bad_words import BadWords
-from gpt1.generation.processors import INFINITY, Array, Processors
+from gpt1.generation.processors import INFINITY, Array, Processors, namespace
 
 
 class Scores:
@@ -65,11 +64,11 @@ class Scores:
         Raises:
             CheckpointError: If the logits are not numbers.
         """
-        xp = array_namespace(logits)
+        xp = namespace(logits)
         scores = xp.astype(logits, xp.float32, copy=False)
         _check_finite(scores)
         if self._suppresses:
-            suppressed = xp.asarray(self._suppressed, device=device(logits))
+            suppressed = xp.asarray(self._suppressed, device=logits.device)
             scores = xp.where(suppressed, xp.full_like(scores, -INFINITY), scores)
         if self._processors:
             scores = self._processors(scores, contexts, prompt_lengths)
@@ -98,7 +97,7 @@ def nothing_allowed() -> ConfigError:
 
 
 def _check_finite(scores: Array) -> None:
-    xp = array_namespace(scores)
+    xp = namespace(scores)
     if not xp.isfinite(xp.sum(xp.max(scores, axis=-1))):
         raise CheckpointError(
             "the model's scores are not finite numbers, so no token can be chosen; the weights "

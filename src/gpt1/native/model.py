@@ -25,7 +25,7 @@ from gpt1.native.library import (
     kernels,
     library,
 )
-from gpt1.native.weights import Arena, Tensor, layout, pack, padded, place
+from gpt1.native.weights import Arena, Tensor, forget, layout, pack, padded, place
 
 CHUNK = 256
 """Tokens read in one pass; what is longer takes several."""
@@ -158,6 +158,7 @@ class NativeModel:
             packed = place(tensor, *sizes, arena)
         else:
             packed = pack(tensor, self.form, arena, transposed=transposed, threads=self._threads)
+        forget(tensor.array)
         self._kept.append(packed)
         return packed.matrix()
 

@@ -195,6 +195,21 @@ def pack(
     return Packed(form, inputs, outputs, data, scales)
 
 
+def forget(array: NDArray[Any]) -> None:
+    """Give back the memory of a mapped file an array lies in, as far as it is alone in it.
+
+    The array can still be read: then it is fetched from the file again.
+    """
+    base = array
+    while isinstance(base, np.ndarray) and base.base is not None:
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        start = array.ctypes.data - np.frombuffer(base, np.uint8).ctypes.data
+        first, end = padded(start, mmap.PAGESIZE), (start + array.nbytes) // mmap.PAGESIZE
+        if end * mmap.PAGESIZE > first:
+            base.madvise(mmap.MADV_DONTNEED, first, end * mmap.PAGESIZE - first)
+
+
 def place(tensor: Tensor, inputs: int, outputs: int, arena: Arena) -> Packed:
     """Copy a matrix that is quantized already into an arena.
 
