@@ -6,12 +6,27 @@
 #include <memory>
 #include <vector>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 #include "kernels.h"
 #include "threads.h"
 
 using namespace gpt1;
 
 namespace {
+
+#if defined(__aarch64__)
+bool has_dot_products() {
+#if defined(__linux__)
+    return getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
+#else
+    return true;  // Apple's processors all have them
+#endif
+}
+#endif
 
 // The kernels of a name, if this processor can run them; of no name, the best it can run.
 const Kernels* find_kernels(const char* name) {
@@ -23,6 +38,8 @@ const Kernels* find_kernels(const char* name) {
     if (wanted(kernels_avx2) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
         __builtin_cpu_supports("f16c"))
         return &kernels_avx2;
+#elif defined(__aarch64__)
+    if (wanted(kernels_neon) && has_dot_products()) return &kernels_neon;
 #endif
     return wanted(kernels_portable) ? &kernels_portable : nullptr;
 }

@@ -60,6 +60,7 @@ struct Kernels {
 DECLARE(portable)
 DECLARE(avx2)
 DECLARE(avx512)
+DECLARE(neon)
 #undef DECLARE
 
 inline int padded(int n, int unit) { return (n + unit - 1) / unit * unit; }

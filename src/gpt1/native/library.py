@@ -23,8 +23,8 @@ GROUP = 64
 BLOCK = 16
 """Outputs that lie side by side."""
 
-KERNELS = ("avx512", "avx2", "portable")
-"""Instruction sets there are kernels for; avx512 is that with VNNI."""
+KERNELS = ("avx512", "avx2", "neon", "portable")
+"""Instruction sets there are kernels for; avx512 is that with VNNI, neon that with dot products."""
 
 _NAMES = {"darwin": "libgpt1.dylib", "win32": "gpt1.dll"}
 
