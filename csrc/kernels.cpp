@@ -19,14 +19,12 @@ constexpr int TILE_ROWS = WIDTH == 16 ? 8 : 4, TILE_BLOCKS = WIDTH == 16 ? 3 : 1
 constexpr int FEW_ROWS = WIDTH == 16 ? 8 : WIDTH == 8 ? 2 : 1;
 constexpr int MANY_ROWS = WIDTH == 16 ? 4 : FEW_ROWS, MANY_BLOCKS = WIDTH == 16 ? 2 : 1;
 
-// Blocks at a time of a single row: as many streams through memory as keep it busy.
-constexpr int STREAMS = 4;
+// Blocks at a time of a single row: as many streams through memory as keep it busy. Prefetching by
+// hand made it slower.
+constexpr int STREAMS = WIDTH == 16 ? 8 : 4, INTEGER_STREAMS = WIDTH == 16 ? 8 : 2;
 
 // Inputs after which the next rows have their turn: that much of the matrix stays in the cache.
 constexpr int DEPTH = 768;
-
-// Bytes a product asks memory for before it needs them.
-constexpr int AHEAD = 512;
 
 // The last block of a matrix may be cut short.
 inline Floats load_some(const float* p, int64_t room) {
@@ -57,8 +55,7 @@ inline void tile(const Rows& x, int row, const Matrix& w, const float* bias, flo
                 const int at = (block + n) * BLOCK + p * WIDTH;
                 acc[m][n][p] = first == 0 ? start(bias, at) : load_some(y + (row + m) * ldy + at, ldy - at);
             }
-    for (int k = 0; k < depth; k++) {
-        UNROLL for (int n = 0; n < N; n++) __builtin_prefetch(data + n * stride + k * BLOCK + AHEAD / sizeof(T));
+    _Pragma("GCC unroll 4") for (int k = 0; k < depth; k++) {
         Floats weights[N][PARTS];
         UNROLL for (int n = 0; n < N; n++)
             UNROLL for (int p = 0; p < PARTS; p++)
@@ -201,7 +198,6 @@ inline void integer_tile(const Rows& x, int row, const Matrix& w, const float* b
         for (int k = 0; k < GROUP; k += STEP) {
             UNROLL for (int n = 0; n < N; n++) {
                 const uint8_t* from = data + n * stride + g * BYTES + k / STEP * BLOCK * 4;
-                __builtin_prefetch(from + AHEAD);
                 UNROLL for (int p = 0; p < PARTS; p++) {
                     const Bytes bytes = load_bytes(from + p * WIDTH * 4);
                     UNROLL for (int m = 0; m < M; m++) {
@@ -251,7 +247,7 @@ template <Format F>
 void integer_product(const Rows& x, const Matrix& w, const float* bias, float* y, int begin, int end) {
     const int block = begin / BLOCK, last = padded(end, BLOCK) / BLOCK;
     if (x.count == 1)
-        integer_blocks<F, 1, STREAMS>(x, w, bias, y, block, last);
+        integer_blocks<F, 1, INTEGER_STREAMS>(x, w, bias, y, block, last);
     else if (x.count <= FEW_ROWS)
         integer_blocks<F, FEW_ROWS, 1>(x, w, bias, y, block, last);
     else
