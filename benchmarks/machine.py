@@ -25,7 +25,7 @@ def facts() -> dict[str, Any]:
 
     return {
         "cpu": _cpu_model(),
-        "cores": _cores(),
+        "cores": cores(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "torch_threads": torch.get_num_threads(),
         "load_before": round(os.getloadavg()[0], 2),
@@ -43,7 +43,7 @@ def _cpu_model() -> str:
     return names[0] if names else platform.machine()
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -79,5 +79,21 @@ def bandwidth_probe(size_bytes: int) -> Callable[[], float]:
 
     def measure() -> float:
         return data.nbytes / min(stopwatch(data.sum)[0] for _ in range(3))
+
+    return measure
+
+
+def product_probe(side: int) -> Callable[[], float]:
+    """A function that measures how fast torch multiplies matrices of float32, in operations/s.
+
+    Args:
+        side: Rows and columns of the matrices.
+    """
+    import torch
+
+    matrix = torch.full((side, side), 1 / side)
+
+    def measure() -> float:
+        return 2 * side**3 / min(stopwatch(lambda: torch.mm(matrix, matrix))[0] for _ in range(3))
 
     return measure
