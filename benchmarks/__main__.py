@@ -102,7 +102,7 @@ def run(names: Sequence[str], options: Options, file: Path | None) -> int:
         console.print(f"{name} ...")
         found = importlib.import_module(f"benchmarks.{name}").run(options).as_dict()
         report.show(found, console)
-        if file is not None:
+        if file is not None and report.was_run(found):
             history.append(found, file)
         agree = agree and all(found["same"].values())
     return 0 if agree else 1

@@ -12,9 +12,12 @@ import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.timing import stopwatch
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES = ("gpt1", "torch", "transformers", "tokenizers", "numpy")
 
@@ -64,7 +67,7 @@ def peak_rss_mb() -> float:
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
-def bandwidth_probe(size_bytes: int) -> Callable[[], float]:
+def bandwidth_probe(size_bytes: int, device: torch.device | None = None) -> Callable[[], float]:
     """A function that measures how fast memory is read, in bytes per second.
 
     It sums a float32 tensor with all threads of torch: of the operations tried, the one that reads
@@ -72,13 +75,17 @@ def bandwidth_probe(size_bytes: int) -> Callable[[], float]:
 
     Args:
         size_bytes: Of the tensor; many times the processor's caches.
+        device: Whose memory; default: of the CPU.
     """
     import torch
 
-    data = torch.ones(size_bytes // 4)
+    data = torch.ones(size_bytes // 4, device=device)
+
+    def total() -> float:
+        return float(data.sum())  # waits for the device
 
     def measure() -> float:
-        return data.nbytes / min(stopwatch(data.sum)[0] for _ in range(3))
+        return data.nbytes / min(stopwatch(total)[0] for _ in range(3))
 
     return measure
 

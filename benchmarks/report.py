@@ -160,6 +160,11 @@ def _sample(values: Sequence[float]) -> dict[str, Any]:
     return {**summarize(values)._asdict(), "samples": list(values)}
 
 
+def was_run(report: Mapping[str, Any]) -> bool:
+    """Whether anything was measured."""
+    return bool(report["figures"]) or any(row["gpt1"] for row in report["rows"])
+
+
 def show(report: Mapping[str, Any], console: Console) -> None:
     """Print a report as a table, with what it was measured on."""
     title = f"{report['benchmark']}: {report['title']}"

@@ -20,6 +20,7 @@ from benchmarks import (
     decode,
     exports,
     finetune,
+    gpu,
     history,
     options,
     pack,
@@ -100,7 +101,7 @@ def decoded(tiny: Options) -> report.Report:
 def absent_side() -> ModuleType:
     """A side whose library nobody has."""
     module = ModuleType("absent")
-    vars(module).update(TITLE="absent", PACKAGE=("no-such-package",), PRECISIONS=("float32",))
+    vars(module).update(TITLE="absent", NEEDS=("no_such_module",), PRECISIONS=("float32",))
     return module
 
 
@@ -531,6 +532,26 @@ def test_a_row_without_values_was_not_run() -> None:
     made = report.Report(name="gpu", title="t", rows=[row("times", 1.0, ours=())])
     last = report.markdown([made.as_dict()]).splitlines()[-1]
     assert last == "| gpu | m | u | not run | peer |  |  |"
+
+
+def test_gpu_decodes_and_trains_in_bfloat16(tiny: Options) -> None:
+    assert measures(gpu.run(tiny)) == [
+        ("decode, batch 1", "transformers gpt2"),
+        ("decode, batch 1", "bound"),
+        ("decode, batch 2", "transformers gpt2"),
+        ("decode, batch 2", "bound"),
+        ("update of training", ""),
+        ("MFU of an update", ""),
+    ]
+
+
+def test_without_a_gpu_its_rows_were_not_run_and_leave_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["gpu", "--history", str(tmp_path / "history.jsonl")]) == 0
+    assert capsys.readouterr().out.count("not run") == 6
+    assert not list(tmp_path.iterdir())
 
 
 def test_runs_are_remembered_and_the_newest_fills_the_page(

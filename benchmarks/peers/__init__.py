@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable
-from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, cast
 
@@ -20,7 +20,7 @@ PRECISIONS = {"float32": 4.0, "16-bit": 2.0, "int8": 1.0, "int4": 0.5}
 """Number formats of weights, and bytes of one, scales not counted."""
 
 OURS = "ours"
-PEERS = ("openai_gpt", "gpt2", "litgpt", "llama_cpp", "ctranslate2")
+PEERS = ("openai_gpt", "gpt2", "litgpt", "llama_cpp", "ctranslate2", "onnxruntime")
 """Modules of this package."""
 
 
@@ -29,14 +29,14 @@ class Side(Protocol):
 
     Attributes:
         TITLE: In tables.
-        PACKAGE: Whose distributions it needs.
+        NEEDS: Modules it cannot do without.
         PRECISIONS: It has, of `benchmarks.peers.PRECISIONS`.
         FAMILY: Sides of a family have equal weights, and in float32 generate the same tokens.
         MOST_PROMPT_TOKENS: Of a batch; more would take hours. None: any number.
     """
 
     TITLE: str
-    PACKAGE: tuple[str, ...]
+    NEEDS: tuple[str, ...]
     PRECISIONS: tuple[str, ...]
     FAMILY: str
     MOST_PROMPT_TOKENS: int | None
@@ -61,12 +61,7 @@ def side(name: str) -> Side:
 
 def installed(name: str) -> bool:
     """Whether all that a side needs is there."""
-    try:
-        for package in side(name).PACKAGE:
-            metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
+    return all(find_spec(module) for module in side(name).NEEDS)
 
 
 def shape(checkpoint: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.peers import Generate, shape
 
 TITLE = "CTranslate2"
-PACKAGE = ("ctranslate2",)
+NEEDS = ("ctranslate2",)
 PRECISIONS = ("float32", "int8")
 FAMILY = "gpt1"
 MOST_PROMPT_TOKENS = None

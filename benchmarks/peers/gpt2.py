@@ -8,7 +8,7 @@ from benchmarks.peers import Generate, gpt2_weights, shape
 from benchmarks.peers.openai_gpt import generate_of
 
 TITLE = "transformers gpt2"
-PACKAGE = ("transformers",)
+NEEDS = ("transformers",)
 PRECISIONS = ("float32", "16-bit")
 FAMILY = "gpt2"
 MOST_PROMPT_TOKENS = None

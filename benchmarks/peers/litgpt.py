@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.peers import Generate, shape
 
 TITLE = "litgpt"
-PACKAGE = ("litgpt", "lightning")
+NEEDS = ("litgpt", "lightning")
 PRECISIONS = ("float32", "16-bit")
 FAMILY = "litgpt"
 MOST_PROMPT_TOKENS = None

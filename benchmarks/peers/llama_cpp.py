@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.peers import Generate, gpt2_weights, shape
 
 TITLE = "llama.cpp"
-PACKAGE = ("llama-cpp-python", "gguf")
+NEEDS = ("llama_cpp", "gguf")
 FAMILY = "gpt2"
 MOST_PROMPT_TOKENS = None
 

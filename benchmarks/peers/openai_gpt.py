@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.peers import Generate
 
 TITLE = "transformers openai-gpt"
-PACKAGE = ("transformers",)
+NEEDS = ("transformers",)
 PRECISIONS = ("float32",)
 FAMILY = "gpt1"
 MOST_PROMPT_TOKENS = 32
@@ -32,7 +32,7 @@ def generate_of(model: Any) -> Generate:
     import torch
 
     def generate(prompts: list[list[int]], new_tokens: int) -> list[list[int]]:
-        ids = torch.tensor(prompts)
+        ids = torch.tensor(prompts, device=model.device)
         with torch.inference_mode():
             output = model.generate(
                 ids,

@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.peers import Generate
 
 TITLE = "gpt1"
-PACKAGE = ("gpt1",)
+NEEDS = ("gpt1",)
 FAMILY = "gpt1"
 MOST_PROMPT_TOKENS = None
 
