@@ -20,6 +20,7 @@ of 2 elsewhere.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ from benchmarks import checkpoint, peers
 from benchmarks.machine import bandwidth_probe, cores, product_probe
 from benchmarks.options import Options
 from benchmarks.peers import OURS, PEERS, PRECISIONS, side
-from benchmarks.report import Figure, Report, Row
+from benchmarks.report import Figure, Report, Row, number
 from benchmarks.timing import interleave, stopwatch
 from benchmarks.worker import Here, Worker
 from gpt1.config import GPTConfig
@@ -220,6 +221,8 @@ class Bench:
         if case.prompt_tokens == max(self._sizes.prompt_tokens):
             rates = {name: [tokens / times.first for times in found[name]] for name in found}
             figures.append(Figure(precision, f"prefill, {name}", "tokens/s", _titled(rates)))
+        for figure in figures:
+            print(progress(figure), file=sys.stderr, flush=True)
         return figures
 
     def _turn(self, worker: Worker | Here, prompts: list[list[int]]) -> Times:
@@ -229,6 +232,13 @@ class Bench:
 
     def _probe(self) -> Limits:
         return Limits(self._bandwidth(), self._products())
+
+
+def progress(figure: Figure) -> str:
+    """The medians of a figure in one line, to read while the others are measured."""
+    samples = {title: s for title, s in figure.sides.items() if not isinstance(s, str)}
+    medians = [f"{title} {number(median(sample))}" for title, sample in samples.items()]
+    return f"{figure.name}: {', '.join(medians)}"
 
 
 def agreement(ids: Mapping[str, list[list[int]]]) -> dict[str, bool]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import torch
 
 PACKAGES = ("gpt1", "torch", "transformers", "tokenizers", "numpy")
+PEERS = ("litgpt", "llama-cpp-python", "ctranslate2", "onnxruntime")
+"""Packages whose versions are told as well, where they are installed."""
 
 
 def facts() -> dict[str, Any]:
@@ -35,7 +37,15 @@ def facts() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in PACKAGES},
+        **{name: version for name in PEERS if (version := _version(name))},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _cpu_model() -> str:

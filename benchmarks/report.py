@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Literal, NamedTuple
@@ -182,21 +182,11 @@ def show(report: Mapping[str, Any], console: Console) -> None:
     console.print()
 
 
-def markdown(reports: Iterable[Mapping[str, Any]]) -> str:
-    """Markdown tables with one line for each row of the reports, those of equal headings as one."""
-    found: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
-    for report in reports:
-        headings, lines = table(report)
-        if headings == HEADINGS:
-            headings = ("benchmark", *HEADINGS)
-            lines = [(report["benchmark"], *line) for line in lines]
-        found.setdefault(headings, []).extend(lines)
-    return "\n".join(
-        "".join(
-            f"| {' | '.join(line)} |\n" for line in (headings, ("---",) * len(headings), *lines)
-        )
-        for headings, lines in found.items()
-    )
+def markdown(report: Mapping[str, Any]) -> str:
+    """The table of a report in Markdown."""
+    headings, lines = table(report)
+    rule = ("---",) * len(headings)
+    return "".join(f"| {' | '.join(line)} |\n" for line in (headings, rule, *lines))
 
 
 def table(report: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
