@@ -51,10 +51,10 @@ class Sizes:
 
 
 QUICK = Sizes(
-    model=GPTConfig(n_layer=2, n_head=2, n_embd=64, n_positions=32, vocab_size=500),
+    model=GPTConfig(n_layer=1, n_head=2, n_embd=32, n_positions=16, vocab_size=100),
     batches=(1, 2),
     prompt_tokens=4,
-    new_tokens=8,
+    new_tokens=4,
     sequences=2,
     updates=1,
     rounds=1,
