@@ -216,7 +216,10 @@ class Bench:
         new = case.batch * (self._sizes.new_tokens - 1)
         rates = {name: [new / times.rest for times in found[name]] for name in found}
         name = f"batch {case.batch}, prompt {case.prompt_tokens}"
-        bounds = [bound(self._sizes, precision, case, limit) for limit in limits]
+        bounds = [
+            bound(self._sizes.model, self._sizes.new_tokens, precision, case, limit)
+            for limit in limits
+        ]
         figures = [Figure(precision, f"decode, {name}", "tokens/s", _titled(rates), bounds)]
         if case.prompt_tokens == max(self._sizes.prompt_tokens):
             rates = {name: [tokens / times.first for times in found[name]] for name in found}
@@ -259,10 +262,18 @@ def agreement(ids: Mapping[str, list[list[int]]]) -> dict[str, bool]:
     }
 
 
-def bound(sizes: Sizes, precision: str, case: Case, limits: Limits) -> float:
-    """The most new tokens a second; see the top of this file."""
-    weights, model = matrix_parameters(sizes.model), sizes.model
-    context = case.prompt_tokens + sizes.new_tokens / 2
+def bound(model: GPTConfig, new_tokens: int, precision: str, case: Case, limits: Limits) -> float:
+    """The most new tokens a second; see the top of this file.
+
+    Args:
+        model: Its shape.
+        new_tokens: Of each sequence.
+        precision: Of the weights.
+        case: Number of sequences, and tokens of each before the new ones.
+        limits: Of the machine.
+    """
+    weights = matrix_parameters(model)
+    context = case.prompt_tokens + new_tokens / 2
     cached = case.batch * context * 2 * model.n_layer * model.n_embd
     read = weights * PRECISIONS[precision] + cached * (4 if precision == "float32" else 2)
     seconds = read / limits.bandwidth

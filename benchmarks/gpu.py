@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 
 from benchmarks import checkpoint
+from benchmarks.decode import Case, Limits, bound
 from benchmarks.machine import bandwidth_probe
 from benchmarks.options import Options
 from benchmarks.peers import Generate, gpt2_weights, openai_gpt, shape
@@ -24,7 +26,7 @@ from benchmarks.report import Report, Row
 from benchmarks.timing import interleave, stopwatch
 from gpt1.checkpoint import load_model
 from gpt1.config import GenerationConfig, GPTConfig, OptimizerConfig
-from gpt1.flops import matrix_parameters, matrix_rate, mfu, training_flops_per_token
+from gpt1.flops import matrix_rate, mfu, training_flops_per_token
 from gpt1.generation.decode import Decoder
 from gpt1.model import GPT
 from gpt1.tokenizer import Tokenizer
@@ -96,7 +98,9 @@ def decoding(sizes: Sizes, device: torch.device, rounds: int, folder: Path) -> l
             generate(prompts, 2)
             turns[name] = partial(rate, generate, prompts, sizes.new_tokens)
         found = interleave(turns, rounds)
-        bounds = [bound(sizes, batch, bandwidth) for bandwidth in found["bandwidth"]]
+        limits = [Limits(bandwidth, inf) for bandwidth in found["bandwidth"]]
+        case = Case(batch, sizes.prompt_tokens)
+        bounds = [bound(sizes.model, sizes.new_tokens, "16-bit", case, x) for x in limits]
         rows += decoding_rows(batch, found["gpt1"], found[PEER], bounds)
     return rows
 
@@ -106,13 +110,6 @@ def rate(generate: Generate, prompts: list[list[int]], new_tokens: int) -> float
     first, _ = stopwatch(partial(generate, prompts, 1))
     every, _ = stopwatch(partial(generate, prompts, new_tokens))
     return len(prompts) * (new_tokens - 1) / max(every - first, 1e-9)
-
-
-def bound(sizes: Sizes, batch: int, bandwidth: float) -> float:
-    """The most new tokens a second: a step reads all weights, keys and values, 2 bytes each."""
-    context = sizes.prompt_tokens + sizes.new_tokens / 2
-    cached = batch * context * 2 * sizes.model.n_layer * sizes.model.n_embd
-    return batch * bandwidth / (2 * (matrix_parameters(sizes.model) + cached))
 
 
 def decoding_rows(

@@ -176,17 +176,14 @@ def test_the_bars_of_decoding(found: report.Figure, judged: list[tuple[str, floa
 
 
 def test_the_bound_is_the_slower_of_reading_and_multiplying() -> None:
-    sizes = decode.Sizes(
-        model=GPTConfig(n_layer=1, n_head=1, n_embd=4, n_positions=8, vocab_size=10),
-        new_tokens=4,
-    )
+    model = GPTConfig(n_layer=1, n_head=1, n_embd=4, n_positions=8, vocab_size=10)
     weights, cached = 12 * 4 * 4 + 10 * 4, 2 * (2 + 4 / 2) * 2 * 4
     case, fast = decode.Case(batch=2, prompt_tokens=2), 1e30
-    reading = decode.bound(sizes, "float32", case, decode.Limits(100.0, fast))
+    reading = decode.bound(model, 4, "float32", case, decode.Limits(100.0, fast))
     assert reading == pytest.approx(2 * 100 / (4 * (weights + cached)))
-    multiplying = decode.bound(sizes, "float32", case, decode.Limits(fast, 100.0))
+    multiplying = decode.bound(model, 4, "float32", case, decode.Limits(fast, 100.0))
     assert multiplying == pytest.approx(2 * 100 / (2 * (2 * weights + cached)))
-    quantised = decode.bound(sizes, "int4", case, decode.Limits(100.0, 1e-30))
+    quantised = decode.bound(model, 4, "int4", case, decode.Limits(100.0, 1e-30))
     assert quantised == pytest.approx(2 * 100 / (weights / 2 + 2 * cached))
 
 
