@@ -138,7 +138,7 @@ class Bench:
 
     def __init__(self, sizes: Sizes, folder: Path, options: Options) -> None:
         self._sizes, self._folder = sizes, folder
-        self._kind = Here if options.quick else Worker
+        self._kind: type[Here] | type[Worker] = Here if options.quick else Worker
         self._batches = options.batches or sizes.batches
         self.rounds, self.threads = options.rounds or sizes.rounds, cores()
         self.limits: list[Limits] = []
@@ -285,14 +285,15 @@ def bound(model: GPTConfig, new_tokens: int, precision: str, case: Case, limits:
 
 def bars(figure: Figure) -> list[Row]:
     """What a figure of ours has to reach, as far as it was measured."""
-    ours, rows = figure.sides.get(side(OURS).TITLE), []
+    ours = figure.sides.get(side(OURS).TITLE)
     if not isinstance(ours, list):
-        return rows
+        return []
     row = partial(Row, measure=figure.name, unit=figure.unit, ours=ours)
     if figure.measure.startswith("cold start"):
         return [row(bar=MOST_COLD_START_S)]
     if not figure.measure.startswith("decode"):
         return []
+    rows: list[Row] = []
     others = {t: v for t, v in figure.sides.items() if v is not ours and isinstance(v, list)}
     if "batch 1," in figure.measure:
         llama_cpp, least = side("llama_cpp").TITLE, LEAST_OF_LLAMA_CPP[figure.precision]

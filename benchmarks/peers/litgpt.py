@@ -73,6 +73,7 @@ def load(folder: Path, precision: str, threads: int) -> Generate:
             logits = model(tokens, torch.arange(begin, end), input_pos_maxp1=end)
             tokens, begin = logits[:, -1:].argmax(-1), end
             found.append(tokens)
-        return torch.cat(found, dim=1).tolist()
+        ids: list[list[int]] = torch.cat(found, dim=1).tolist()
+        return ids
 
     return generate

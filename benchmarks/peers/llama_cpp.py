@@ -148,7 +148,7 @@ class Model:
         texts: list[list[int]] = [[] for _ in prompts]
         steps = prompt_rows(prompts)
         for position in range(length, length + new_tokens):
-            newest = {}
+            newest: dict[int, int] = {}
             for rows in steps:
                 newest |= self._decode(context, rows)
             for sequence, text in enumerate(texts):
