@@ -171,9 +171,10 @@ def show(report: Mapping[str, Any], console: Console) -> None:
     if report["quick"]:
         title += " (quick: the figures say nothing)"
     headings, lines = table(report)
-    shown = Table(*headings, title=title, title_justify="left")
+    shown = Table(*headings)
     for line in lines:
         shown.add_row(*line, style="red" if "missed" in line[-1] else None)
+    console.print(title, style="italic", soft_wrap=True)
     console.print(shown)
     for claim, agrees in report["same"].items():
         console.print(f"same {claim}: {'yes' if agrees else '[bold red]NO'}")

@@ -7,21 +7,36 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import Generate
+from gpt1.native.library import kernels
 
 TITLE = "gpt1"
 NEEDS = ("gpt1",)
 FAMILY = "gpt1"
 MOST_PROMPT_TOKENS = None
 
-SETTINGS: dict[str, dict[str, Any]] = {"float32": {}, "16-bit": {"dtype": "bfloat16"}}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "float32": {},
+    "16-bit": {"dtype": "bfloat16"},
+    "int8": {"quantize": "int8"},
+    "int4": {"quantize": "int4"},
+}
 """What `gpt1.load` is told, by precision."""
 
-PRECISIONS = tuple(SETTINGS)
+PRECISIONS = tuple(SETTINGS) if kernels() else ("float32", "16-bit")
+"""Quantised weights are for the C++ library."""
 
 
 def prepare(checkpoint: Path, folder: Path, precision: str) -> None:
-    """Copy the checkpoint."""
-    shutil.copytree(checkpoint, folder, dirs_exist_ok=True)
+    """Write the checkpoint in that precision, where there is a format for it."""
+    import gpt1
+    from gpt1.export.formats import FORMATS
+
+    if precision in FORMATS:
+        gpt1.export_model(checkpoint, folder, format=precision)
+    elif precision == "16-bit":
+        gpt1.load(checkpoint, **SETTINGS[precision]).save(folder)
+    else:
+        shutil.copytree(checkpoint, folder, dirs_exist_ok=True)
 
 
 def load(folder: Path, precision: str, threads: int) -> Generate:
