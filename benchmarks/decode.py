@@ -81,7 +81,7 @@ class Sizes:
     batches: Sequence[int] = (1, 8, 32)
     prompt_tokens: Sequence[int] = (32, 384)
     new_tokens: int = 128
-    rounds: int = 5
+    rounds: int = 3
     probe_bytes: int = 2**30
     probe_side: int = 2048
 
