@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,9 @@ if TYPE_CHECKING:
 
 PAGE = ROOT / "docs" / "performance.md"
 DRAWING = "decode.png"
-CAPTION = "Tokens a second of gpt1 and its peers, by precision and batch; dashed: the bound"
-BAR_WIDTH = 0.8
+CAPTION = "Decoding by gpt1 and its peers; dashed, where it is near: the bound"
+HEADROOM = 1.3
+"""Height of a panel, over its highest bar."""
 
 
 def fill(page: Path, reports: Iterable[Mapping[str, Any]]) -> None:
@@ -51,46 +51,37 @@ def _shown(found: Mapping[str, Any], folder: Path) -> str:
 
 
 def draw(found: Mapping[str, Any], file: Path) -> None:
-    """Draw the speeds of decoding: a row of panels a precision, a group of bars a case."""
+    """Draw the speeds of decoding: a row of panels for each precision, a column for each case."""
     from matplotlib.figure import Figure
 
-    figures = [f for f in found["figures"] if f["measure"].startswith("decode")]
-    rows = {name: list(group) for name, group in groupby(figures, lambda f: f["precision"])}
-    titles = list(dict.fromkeys(title for figure in figures for title in figure["sides"]))
-    drawing = Figure(figsize=(11, 2.6 * len(rows)), layout="constrained")
-    panels = drawing.subplots(len(rows), 1, squeeze=False)[:, 0]
-    for panel, (precision, group) in zip(panels, rows.items(), strict=True):
-        _panel(panel, group, titles)
-        panel.set_title(precision, loc="left")
-    panels[0].legend(loc="upper left", fontsize="small", ncols=2)
+    figures = {(f["precision"], f["measure"]): f for f in found["figures"]}
+    figures = {key: f for key, f in figures.items() if f["measure"].startswith("decode")}
+    titles = list(dict.fromkeys(title for f in figures.values() for title in f["sides"]))
+    rows, columns = (list(dict.fromkeys(names)) for names in zip(*figures, strict=True))
+    drawing = Figure(figsize=(2 + 2 * len(columns), 1 + 2 * len(rows)), layout="constrained")
+    panels = drawing.subplots(len(rows), len(columns), squeeze=False)
+    for row, precision in zip(panels, rows, strict=True):
+        row[0].set_ylabel(f"{precision}, tokens/s")
+        for panel, measure in zip(row, columns, strict=True):
+            _panel(panel, figures[precision, measure], titles)
+    for panel, measure in zip(panels[0], columns, strict=True):
+        panel.set_title(measure.removeprefix("decode, "), fontsize="medium")
+    colors = [panels[0, 0].bar(0, 0, color=f"C{number}") for number in range(len(titles))]
+    drawing.legend(colors, titles, loc="outside lower center", ncols=4)
     drawing.suptitle(found["title"])
-    drawing.savefig(file, dpi=110, metadata={"Software": None})
+    drawing.savefig(file, dpi=90, metadata={"Software": None})
 
 
-def _panel(panel: Axes, figures: Sequence[Mapping[str, Any]], titles: Sequence[str]) -> None:
-    width = BAR_WIDTH / len(titles)
-    for number, title in enumerate(titles):
-        samples = [figure["sides"].get(title) for figure in figures]
-        there = [(x, s) for x, s in enumerate(samples) if isinstance(s, dict)]
-        panel.bar(
-            [x + (number + 0.5) * width - BAR_WIDTH / 2 for x, _ in there],
-            [s["median"] for _, s in there],
-            width,
-            yerr=_errors(s for _, s in there),
-            label=title,
-            color=f"C{number}",
-        )
-    bounds = [figure["bound"] for figure in figures]
-    for x, bound in enumerate(bounds):
-        if bound:
-            ends = x - BAR_WIDTH / 2, x + BAR_WIDTH / 2
-            panel.hlines(bound["median"], *ends, colors="black", linestyles="dashed")
-    panel.set_xticks(range(len(figures)), [f["measure"].removeprefix("decode, ") for f in figures])
-    panel.set_yscale("log")
-    panel.set_ylabel("tokens/s")
-
-
-def _errors(samples: Iterable[Mapping[str, float]]) -> list[list[float]]:
-    """From the median down to the lowest value, and up to the highest."""
-    found = [(s["median"] - s["low"], s["high"] - s["median"]) for s in samples]
-    return [list(ends) for ends in zip(*found, strict=True)] or [[], []]
+def _panel(panel: Axes, figure: Mapping[str, Any], titles: Sequence[str]) -> None:
+    """A bar for each side, with its lowest and highest value; the bound, unless it is far off."""
+    samples = {title: s for title, s in figure["sides"].items() if isinstance(s, dict)}
+    for title, sample in samples.items():
+        number, middle = titles.index(title), sample["median"]
+        ends = [[middle - sample["low"]], [sample["high"] - middle]]
+        panel.bar(number, middle, yerr=ends, color=f"C{number}")
+    panel.set_xlim(-0.7, len(titles) - 0.3)
+    panel.set_xticks([])
+    if samples:
+        panel.set_ylim(0, HEADROOM * max(sample["high"] for sample in samples.values()))
+    if figure["bound"]:
+        panel.axhline(figure["bound"]["median"], color="black", linestyle="dashed")

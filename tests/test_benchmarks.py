@@ -33,6 +33,7 @@ from benchmarks.__main__ import main
 from benchmarks.child import call
 from benchmarks.machine import bandwidth_probe, facts, peak_rss_mb, product_probe
 from benchmarks.options import Options
+from benchmarks.page import CAPTION
 from benchmarks.peers import PEERS, PRECISIONS, installed, llama_cpp, side
 from benchmarks.report import Row
 from benchmarks.timing import interleave, summarize
@@ -565,10 +566,7 @@ def test_runs_are_remembered_and_the_newest_fills_the_page(
     page.write_text(text.format("decode", "old\n"))
     assert main(["--markdown", str(page), "--history", str(file)]) == 0
     table = report.markdown(json.loads(lines[-1]))
-    drawing = (
-        "\n![Tokens a second of gpt1 and its peers, by precision and batch; dashed: the bound]"
-    )
-    assert page.read_text() == text.format("decode", f"{table}{drawing}(decode.png)\n")
+    assert page.read_text() == text.format("decode", f"{table}\n![{CAPTION}](decode.png)\n")
     assert (tmp_path / "decode.png").read_bytes().startswith(b"\x89PNG")
 
 
