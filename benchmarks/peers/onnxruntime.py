@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.peers import Generate
 
 TITLE = "ONNX Runtime"
-NEEDS = ("onnxruntime", "onnx", "gpt1.export")
+NEEDS = ("onnxruntime", "onnx")
 PRECISIONS = ("float32", "int8")
 FAMILY = "gpt1"
 MOST_PROMPT_TOKENS = None
@@ -15,9 +15,9 @@ MOST_PROMPT_TOKENS = None
 
 def prepare(checkpoint: Path, folder: Path, precision: str) -> None:
     """Export the checkpoint."""
-    from gpt1.export.exporting import export_model
+    import gpt1
 
-    export_model(checkpoint, folder, format="onnx", dtype=precision)
+    gpt1.export_model(checkpoint, folder, format="onnx", dtype=precision)
 
 
 def load(folder: Path, precision: str, threads: int) -> Generate:
