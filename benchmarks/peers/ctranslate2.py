@@ -1,4 +1,4 @@
-"""CTranslate2 over the folder that ``gpt1 export ctranslate2`` writes."""
+"""CTranslate2 over the folder that ``gpt1 export --format ctranslate2`` writes."""
 
 from __future__ import annotations
 

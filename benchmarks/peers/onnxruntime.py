@@ -1,4 +1,4 @@
-"""ONNX Runtime over the file that ``gpt1 export onnx`` writes; keys and values stay inside it."""
+"""ONNX Runtime over what ``gpt1 export --format onnx`` writes; keys and values stay inside it."""
 
 from __future__ import annotations
 
