@@ -10,7 +10,7 @@ PIP_FLAGS ?=
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt
 
-.PHONY: demo test slow lint docs notebook dist bench constraints clean
+.PHONY: demo test slow lint docs notebook dist bench bench-gpu constraints clean
 
 demo: $(VENV)/.user
 	$(BIN)/gpt1 demo
@@ -39,8 +39,13 @@ notebook: $(VENV)/.dev
 dist: $(VENV)/.dev
 	$(BIN)/python -m build --outdir dist .
 
+# Peers that are not installed are reported as such; to bring them: .venv/bin/pip install -e ".[bench]"
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --markdown
+
+bench-gpu: $(VENV)/.dev
+	$(BIN)/python -m benchmarks gpu
 
 clean:
 	rm -rf $(VENV) dist build site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

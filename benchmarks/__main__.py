@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from benchmarks import report
+from benchmarks import history, page, report
 from benchmarks.options import ROOT, Options
+from benchmarks.peers import PRECISIONS
 from gpt1.errors import Gpt1Error
 
 BENCHMARKS = ("decode", "tokenize", "pack", "finetune", "task", "startup", "step", "exports")
-RESULTS = ROOT / "benchmarks" / "results"
-WIDTH_OF_FILES = 140
+APART = ("gpu",)
+"""Run when named."""
+HISTORY = ROOT / "benchmarks" / "history.jsonl"
+WIDTH_OF_FILES = 200
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,16 +29,25 @@ def parser() -> argparse.ArgumentParser:
         description="gpt1 beside its peers: run benchmarks, show and keep their figures.",
         argument_default=argparse.SUPPRESS,
     )
+    names = f"of {', '.join(BENCHMARKS)}, which are run by default, and {', '.join(APART)}"
+    flags.add_argument("names", nargs="*", default=[], metavar="NAME", help=names)
     flags.add_argument(
-        "names", nargs="*", default=[], metavar="NAME", help=f"of {', '.join(BENCHMARKS)}"
-    )
-    flags.add_argument("--out", type=Path, help=f"folder of the JSON files (default: {RESULTS})")
-    flags.add_argument(
-        "--markdown", action="store_true", help="print the results in --out; measure nothing"
+        "--history", type=Path, help=f"each run becomes a line of this file (default: {HISTORY})"
     )
     flags.add_argument(
-        "--quick", action="store_true", help="tiny sizes, to see that all runs; writes no results"
+        "--markdown",
+        type=Path,
+        nargs="?",
+        const=page.PAGE,
+        metavar="PAGE",
+        help="put the newest results of the history between the marks of a page "
+        f"(default: {page.PAGE}) and draw them; measure nothing",
     )
+    flags.add_argument(
+        "--quick", action="store_true", help="tiny sizes, to see that all runs; no history"
+    )
+    flags.add_argument("--precisions", nargs="+", choices=PRECISIONS, help="only these (decode)")
+    flags.add_argument("--batches", nargs="+", type=count, help="only these sizes (decode)")
     flags.add_argument("--rounds", type=count, help="turns of each side")
     flags.add_argument("--data", type=Path, help="jokes: csv, jsonl or txt (pack, finetune)")
     flags.add_argument("--valid-data", type=Path, help="held-out jokes (finetune)")
@@ -69,37 +79,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = parser()
     given = vars(flags.parse_args(argv))
     names = given.pop("names") or list(BENCHMARKS)
-    if unknown := [name for name in names if name not in BENCHMARKS]:
-        flags.error(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
-    out = given.pop("out", None if given.get("quick") else RESULTS)
+    if unknown := [name for name in names if name not in BENCHMARKS + APART]:
+        known = ", ".join(BENCHMARKS + APART)
+        flags.error(f"no benchmark {unknown[0]!r}; there are {known}")
+    file = given.pop("history", None if given.get("quick") else HISTORY)
+    shown = given.pop("markdown", None)
     try:
-        if given.pop("markdown", False):
-            sys.stdout.write(report.markdown(read(out or RESULTS, names)))
+        if shown is not None:
+            page.fill(shown, history.latest(file or HISTORY, names))
             return 0
-        return run(names, Options(**given), out)
+        return run(names, Options(**given), file)
     except Gpt1Error as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
 
 
-def run(names: Sequence[str], options: Options, out: Path | None) -> int:
-    """Run benchmarks one after the other, showing and, with a folder, writing each result."""
+def run(names: Sequence[str], options: Options, file: Path | None) -> int:
+    """Run benchmarks one after the other, show each result and add it to the history, if given."""
     console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES, highlight=False)
     agree = True
     for name in names:
         console.print(f"{name} ...")
         found = importlib.import_module(f"benchmarks.{name}").run(options).as_dict()
         report.show(found, console)
-        if out is not None:
-            console.print(f"written to {report.write(found, out)}\n")
+        if file is not None and report.was_run(found):
+            history.append(found, file)
         agree = agree and all(found["same"].values())
     return 0 if agree else 1
-
-
-def read(folder: Path, names: Sequence[str]) -> list[dict[str, Any]]:
-    """The results of these benchmarks in a folder; those that are not there are left out."""
-    files = [folder / f"{name}.json" for name in names]
-    return [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
 
 
 if __name__ == "__main__":

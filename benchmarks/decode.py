@@ -1,227 +1,311 @@
-"""Greedy decoding of one prompt: tokens per second and memory, beside transformers.
+"""Greedy decoding of the 117M shape beside peers: tokens per second, cold start and memory.
 
-Both load the same checkpoint folder; token ids go in and come out. transformers runs ``generate``
-as it comes; its GPT-1 has no key-value cache.
+Each side, see `benchmarks.peers`, is a process of its own with its model loaded; they take turns.
+A turn is two calls with the same prompts: one for a single new token, one for all of them. The
+first is the time of the prompt; what the second takes longer is the time of the rest. gpt1 takes
+text, its peers take ids: encoding and decoding are part of our time alone.
 
-The bound: for every token a decoder with batch size 1 has to read all matrices of the blocks and
-the output table once, so
+The prompts of a batch are of one length, no end of text is heeded, and the weights are random: the
+same for all sides that can hold a GPT-1, and a GPT-2 of the same shape for the others.
 
-    tokens/s <= read bandwidth / (4 bytes * (parameters of the blocks + vocabulary * width))
+The bound: a step reads the matrices of the blocks and the output table once, and the keys and
+values of every sequence; it multiplies each weight with each sequence. With the read bandwidth and,
+in float32, the rate of matrix products, both measured in the same round,
 
-with the bandwidth measured in the same rounds.
+    tokens/s <= batch / max(bytes / bandwidth, operations / rate)
+
+where scales of quantised weights are not counted, and keys and values are of 4 bytes in float32 and
+of 2 elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-import torch
-
-from benchmarks.child import call
-from benchmarks.machine import bandwidth_probe
+from benchmarks import checkpoint, peers
+from benchmarks.machine import bandwidth_probe, cores, product_probe
 from benchmarks.options import Options
-from benchmarks.report import Report, Row
+from benchmarks.peers import OURS, PEERS, PRECISIONS, side
+from benchmarks.report import Figure, Report, Row, number
 from benchmarks.timing import interleave, stopwatch
-from gpt1.checkpoint import load_model, save_model
-from gpt1.config import GenerationConfig, GPTConfig
-from gpt1.generation.decode import Decoder
-from gpt1.model import GPT
+from benchmarks.worker import Here, Worker
+from gpt1.config import GPTConfig
+from gpt1.flops import matrix_parameters
 from gpt1.tokenizer import Tokenizer
 
-TITLE = "greedy decoding, batch 1, float32, beside transformers"
-BAR = 5.0
+TITLE = "greedy decoding, 117M parameters, beside peers"
 
-Generate = Callable[[list[int], int], list[int]]
-"""Prompt and number of new tokens to the new tokens."""
+LEAST_OF_LLAMA_CPP = {"float32": 1.0, "16-bit": 1.0, "int8": 1.3, "int4": 1.2}
+LEAST_OF_BOUND = 90.0
+LEAST_OF_BEST = 1.2
+MOST_COLD_START_S = 0.8
+
+Opened = Mapping[str, Worker | Here]
+"""Sides that are ready, by name."""
 
 
-class Turn(NamedTuple):
-    """One measurement: units per second, and the tokens it made."""
+class Case(NamedTuple):
+    """What is asked of every side."""
 
-    rate: float
-    ids: list[int]
+    batch: int
+    prompt_tokens: int
+
+
+class Times(NamedTuple):
+    """Seconds of a turn: the call for the first new token, and what all of them took longer."""
+
+    first: float
+    rest: float
+
+
+class Limits(NamedTuple):
+    """What the machine gave in a round: bytes read, and operations of float32, a second."""
+
+    bandwidth: float
+    operations: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How much is measured."""
+    """How much is measured; the longest prompt and its new tokens fill the positions."""
 
     model: GPTConfig = field(default_factory=GPTConfig)
-    prompt_tokens: int = 32
+    batches: Sequence[int] = (1, 8, 32)
+    prompt_tokens: Sequence[int] = (32, 384)
     new_tokens: int = 128
-    rounds: int = 5
-    memory_rounds: int = 2
+    rounds: int = 3
     probe_bytes: int = 2**30
+    probe_side: int = 2048
 
 
 QUICK = Sizes(
-    model=GPTConfig(n_layer=2, n_head=2, n_embd=64, n_positions=64, vocab_size=500),
-    prompt_tokens=8,
+    model=GPTConfig(n_layer=2, n_head=2, n_embd=64, n_positions=32, vocab_size=500),
+    batches=(1, 2),
+    prompt_tokens=(8, 16),
     new_tokens=16,
     rounds=1,
-    memory_rounds=1,
     probe_bytes=2**20,
+    probe_side=32,
 )
 
 
 def run(options: Options) -> Report:
     """Measure; see the top of this file."""
     sizes = QUICK if options.quick else Sizes()
-    model = lively_model(sizes.model)
-    read_bytes = bytes_read_per_token(model)
-    prompt = random_prompt(sizes)
     with TemporaryDirectory() as folder:
-        save_model(folder, model, Tokenizer.train(["a b"], vocab_size=5))
-        turns = measure_speed(folder, prompt, sizes, options.rounds or sizes.rounds)
-        peaks = measure_memory(folder, prompt, sizes, apart=not options.quick)
-    rates = {name: [turn.rate for turn in turns[name]] for name in turns}
-    texts = [turn.ids for name in LOADERS for turn in turns[name]]
-    bound = [bandwidth / read_bytes for bandwidth in rates["bandwidth"]]
+        bench = Bench(sizes, Path(folder), options)
+        figures = [figure for p in options.precisions or PRECISIONS for figure in bench.measure(p)]
     return Report(
         name="decode",
         title=TITLE,
         quick=options.quick,
-        rows=rows(rates, bound, peaks),
-        same={"tokens": all(ids == texts[0] for ids in texts)},
+        rows=[row for figure in figures for row in bars(figure)],
+        figures=figures,
+        same=bench.same,
         settings={
-            "parameters": model.num_parameters(),
-            "prompt_tokens": sizes.prompt_tokens,
             "new_tokens": sizes.new_tokens,
-            "distinct_tokens": len(set(texts[0])),
-            "read_mb_per_token": read_bytes / 1e6,
-            "bandwidth_gb_per_s": round(max(rates["bandwidth"]) / 1e9, 1),
+            "rounds": bench.rounds,
+            "threads": bench.threads,
+            "matrix_parameters": matrix_parameters(sizes.model),
+            "read_gb_per_s": round(median(x.bandwidth for x in bench.limits) / 1e9, 1),
+            "fp32_gflop_per_s": round(median(x.operations for x in bench.limits) / 1e9, 1),
         },
     )
 
 
-def rows(
-    rates: dict[str, list[float]], bound: list[float], peaks: dict[str, list[float]]
-) -> list[Row]:
-    """Speed beside transformers and beside the bound, and memory."""
-    return [
-        Row(
-            measure="decoding speed",
-            unit="tokens/s",
-            ours=rates["gpt1"],
-            beside="transformers",
-            other=rates["transformers"],
-            how="times",
-            bar=BAR,
-        ),
-        Row(
-            measure="decoding speed",
-            unit="tokens/s",
-            ours=rates["gpt1"],
-            beside="bound by memory bandwidth",
-            other=bound,
-            how="%",
-        ),
-        Row(
-            measure="peak memory of decoding",
-            unit="MB",
-            ours=peaks["gpt1"],
-            beside="transformers",
-            other=peaks["transformers"],
-            how="times less",
-        ),
-    ]
+class Bench:
+    """Measures all sides, one precision after another.
+
+    Args:
+        sizes: How much.
+        folder: Empty.
+        options: ``quick`` keeps all sides in this process.
+
+    Attributes:
+        rounds: Turns of each side.
+        threads: Of each side.
+        limits: Of the machine, in every round so far.
+        same: For each family of equal weights, whether all its sides generated the same tokens.
+    """
+
+    def __init__(self, sizes: Sizes, folder: Path, options: Options) -> None:
+        self._sizes, self._folder = sizes, folder
+        self._kind: type[Here] | type[Worker] = Here if options.quick else Worker
+        self._batches = options.batches or sizes.batches
+        self.rounds, self.threads = options.rounds or sizes.rounds, cores()
+        self.limits: list[Limits] = []
+        self.same: dict[str, bool] = {}
+        self._checkpoint = folder / "checkpoint"
+        checkpoint.write(self._checkpoint, sizes.model)
+        self._tokenizer = Tokenizer.load(self._checkpoint)
+        self._bandwidth = bandwidth_probe(sizes.probe_bytes)
+        self._products = product_probe(sizes.probe_side)
+
+    def measure(self, precision: str) -> list[Figure]:
+        """All figures of a precision."""
+        sides = [name for name in (OURS, *PEERS) if precision in side(name).PRECISIONS]
+        present = list(filter(peers.installed, sides))
+        for name in present:
+            folder = self._prepared(name, precision)
+            folder.mkdir()
+            side(name).prepare(self._checkpoint, folder, precision)
+        cold = self._cold_starts(precision, present)
+        with ExitStack() as stack:
+            opened = {name: stack.enter_context(self._open(name, precision)) for name in present}
+            peaks = self._warm_up(precision, opened)
+            found = [f for case in self._cases() for f in self._measure(precision, case, opened)]
+        found.append(Figure(precision, "cold start to first token", "s", _titled(cold)))
+        found.append(Figure(precision, "peak memory", "MB", _titled(peaks)))
+        none = {side(n).TITLE: "" if n in present else "not installed" for n in sides}
+        return [figure._replace(sides={**none, **figure.sides}) for figure in found]
+
+    def _cases(self) -> list[Case]:
+        return [Case(b, p) for p in self._sizes.prompt_tokens for b in self._batches]
+
+    def _prepared(self, name: str, precision: str) -> Path:
+        return self._folder / f"{name} {precision}"
+
+    def _open(self, name: str, precision: str) -> Worker | Here:
+        return self._kind(name, precision, self._prepared(name, precision), self.threads)
+
+    def _prompts(self, case: Case) -> list[list[int]]:
+        return checkpoint.prompts(self._tokenizer, *case)
+
+    def _cold_starts(self, precision: str, names: Sequence[str]) -> dict[str, list[float]]:
+        """Seconds from the start of a process to its first token; a round before fills caches."""
+        prompts = self._prompts(Case(1, self._sizes.prompt_tokens[0]))
+
+        def start(name: str) -> float:
+            with ExitStack() as stack:  # the end of the process is not timed
+
+                def work() -> None:
+                    stack.enter_context(self._open(name, precision)).turn(prompts, 1)
+
+                return stopwatch(work)[0]
+
+        found = interleave({name: partial(start, name) for name in names}, self.rounds + 1)
+        return {name: seconds[1:] for name, seconds in found.items()}
+
+    def _warm_up(self, precision: str, opened: Opened) -> dict[str, list[float]]:
+        """Decode one prompt with every side; the peak memory of each in MB."""
+        prompts = self._prompts(Case(1, self._sizes.prompt_tokens[0]))
+        turns = {name: o.turn(prompts, self._sizes.new_tokens) for name, o in opened.items()}
+        if precision == "float32":
+            self.same |= agreement({name: turn.ids for name, turn in turns.items()})
+        return {name: [turn.peak_mb] for name, turn in turns.items()}
+
+    def _measure(self, precision: str, case: Case, opened: Opened) -> list[Figure]:
+        """The figures of one case."""
+        prompts, tokens = self._prompts(case), case.batch * case.prompt_tokens
+        turns: dict[str, Any] = {"": self._probe}
+        for name, worker in opened.items():
+            if tokens <= (side(name).MOST_PROMPT_TOKENS or tokens):
+                worker.turn(prompts, 2)
+                turns[name] = partial(self._turn, worker, prompts)
+        found = interleave(turns, self.rounds)
+        limits = found.pop("")
+        self.limits += limits
+        new = case.batch * (self._sizes.new_tokens - 1)
+        rates = {name: [new / times.rest for times in found[name]] for name in found}
+        name = f"batch {case.batch}, prompt {case.prompt_tokens}"
+        bounds = [
+            bound(self._sizes.model, self._sizes.new_tokens, precision, case, limit)
+            for limit in limits
+        ]
+        figures = [Figure(precision, f"decode, {name}", "tokens/s", _titled(rates), bounds)]
+        if case.prompt_tokens == max(self._sizes.prompt_tokens):
+            rates = {name: [tokens / times.first for times in found[name]] for name in found}
+            figures.append(Figure(precision, f"prefill, {name}", "tokens/s", _titled(rates)))
+        for figure in figures:
+            print(progress(figure), file=sys.stderr, flush=True)
+        return figures
+
+    def _turn(self, worker: Worker | Here, prompts: list[list[int]]) -> Times:
+        first = worker.turn(prompts, 1).seconds
+        every = worker.turn(prompts, self._sizes.new_tokens).seconds
+        return Times(first, max(every - first, 1e-9))
+
+    def _probe(self) -> Limits:
+        return Limits(self._bandwidth(), self._products())
 
 
-def measure_speed(
-    folder: str, prompt: list[int], sizes: Sizes, rounds: int
-) -> dict[str, list[Turn]]:
-    """Tokens per second of both sides, prompt included, and bytes read per second."""
-    probe = bandwidth_probe(sizes.probe_bytes)
-    sides: dict[str, Callable[[], Turn]] = {"bandwidth": lambda: Turn(probe(), [])}
-    for name, load in LOADERS.items():
-        generate = load(folder)
-        generate(prompt, 2)  # the first call of either reads the weights from disk
-        sides[name] = partial(take_turn, generate, prompt, sizes.new_tokens)
-    return interleave(sides, rounds)
+def progress(figure: Figure) -> str:
+    """The medians of a figure in one line, to read while the others are measured."""
+    samples = {title: s for title, s in figure.sides.items() if not isinstance(s, str)}
+    medians = [f"{title} {number(median(sample))}" for title, sample in samples.items()]
+    return f"{figure.name}: {', '.join(medians)}"
 
 
-def take_turn(generate: Generate, prompt: list[int], new_tokens: int) -> Turn:
-    """One call, timed."""
-    seconds, ids = stopwatch(partial(generate, prompt, new_tokens))
-    return Turn(new_tokens / seconds, ids)
+def agreement(ids: Mapping[str, list[list[int]]]) -> dict[str, bool]:
+    """For each family of two sides or more, whether they generated the same tokens.
 
-
-def measure_memory(
-    folder: str, prompt: list[int], sizes: Sizes, *, apart: bool
-) -> dict[str, list[float]]:
-    """Peak memory of both sides in MB, each loading the folder in a process of its own."""
-
-    def side(name: str) -> float:
-        arguments: dict[str, Any] = {"side": name, "folder": folder, "prompt": prompt}
-        arguments["new_tokens"] = sizes.new_tokens
-        return call(load_and_generate, arguments, apart=apart).peak_mb
-
-    return interleave({name: partial(side, name) for name in LOADERS}, sizes.memory_rounds)
-
-
-def load_and_generate(side: str, folder: str, prompt: list[int], new_tokens: int) -> list[int]:
-    """The work of a process whose memory is measured."""
-    return LOADERS[side](folder)(prompt, new_tokens)
-
-
-def load_ours(folder: str) -> Generate:
-    """gpt1's decoder over a checkpoint folder."""
-    model = load_model(folder)
-
-    def generate(prompt: list[int], new_tokens: int) -> list[int]:
-        decoder = Decoder(model, [prompt], GenerationConfig(max_new_tokens=new_tokens))
-        return [token for step in decoder for _, token in step]
-
-    return generate
-
-
-def load_theirs(folder: str) -> Generate:
-    """The ``generate`` of transformers over the same folder."""
-    from benchmarks import peer  # not above: our side's memory is measured without transformers
-
-    model = peer.load_model(folder)
-
-    def generate(prompt: list[int], new_tokens: int) -> list[int]:
-        ids = torch.tensor([prompt])
-        output = model.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            do_sample=False,
-            max_new_tokens=new_tokens,
-            pad_token_id=0,
+    Args:
+        ids: New tokens, by name of the side.
+    """
+    families: dict[str, list[str]] = {}
+    for name in ids:
+        families.setdefault(side(name).FAMILY, []).append(name)
+    return {
+        f"tokens of {', '.join(side(name).TITLE for name in names)}": all(
+            ids[name] == ids[names[0]] for name in names
         )
-        continuation: list[int] = output[0, len(prompt) :].tolist()
-        return continuation
-
-    return generate
-
-
-LOADERS: dict[str, Callable[[str], Generate]] = {"gpt1": load_ours, "transformers": load_theirs}
+        for names in families.values()
+        if len(names) > 1
+    }
 
 
-def lively_model(config: GPTConfig) -> GPT:
-    """Random weights whose greedy text varies; as drawn for training, it repeats one token."""
-    model = GPT(config).eval()
-    generator = torch.Generator().manual_seed(0)
-    model.reset_parameters(generator)
-    with torch.no_grad():
-        model.tokens_embed.weight.normal_(0.0, 0.05, generator=generator)
-        model.positions_embed.weight.normal_(0.0, 0.5, generator=generator)
-    return model
+def bound(model: GPTConfig, new_tokens: int, precision: str, case: Case, limits: Limits) -> float:
+    """The most new tokens a second; see the top of this file.
+
+    Args:
+        model: Its shape.
+        new_tokens: Of each sequence.
+        precision: Of the weights.
+        case: Number of sequences, and tokens of each before the new ones.
+        limits: Of the machine.
+    """
+    weights = matrix_parameters(model)
+    context = case.prompt_tokens + new_tokens / 2
+    cached = case.batch * context * 2 * model.n_layer * model.n_embd
+    read = weights * PRECISIONS[precision] + cached * (4 if precision == "float32" else 2)
+    seconds = read / limits.bandwidth
+    if precision == "float32":
+        # Scores and values of attention multiply each cached number once, too.
+        seconds = max(seconds, 2 * (weights * case.batch + cached) / limits.operations)
+    return case.batch / seconds
 
 
-def random_prompt(sizes: Sizes) -> list[int]:
-    """Ids drawn with a fixed seed."""
-    generator = torch.Generator().manual_seed(1)
-    shape = (sizes.prompt_tokens,)
-    ids: list[int] = torch.randint(sizes.model.vocab_size, shape, generator=generator).tolist()
-    return ids
+def bars(figure: Figure) -> list[Row]:
+    """What a figure of ours has to reach, as far as it was measured."""
+    ours = figure.sides.get(side(OURS).TITLE)
+    if not isinstance(ours, list):
+        return []
+    row = partial(Row, measure=figure.name, unit=figure.unit, ours=ours)
+    if figure.measure.startswith("cold start"):
+        return [row(bar=MOST_COLD_START_S)]
+    if not figure.measure.startswith("decode"):
+        return []
+    rows: list[Row] = []
+    others = {t: v for t, v in figure.sides.items() if v is not ours and isinstance(v, list)}
+    if "batch 1," in figure.measure:
+        llama_cpp, least = side("llama_cpp").TITLE, LEAST_OF_LLAMA_CPP[figure.precision]
+        if llama_cpp in others:
+            rows.append(row(beside=llama_cpp, other=others[llama_cpp], how="times", bar=least))
+        if figure.precision == "float32":
+            rows.append(row(beside="bound", other=figure.bound, how="%", bar=LEAST_OF_BOUND))
+    elif others:
+        best = max(others, key=lambda title: median(others[title]))
+        rows.append(row(beside=best, other=others[best], how="times", bar=LEAST_OF_BEST))
+    return rows
 
 
-def bytes_read_per_token(model: GPT) -> int:
-    """Size of the weights that every decoding step reads: the blocks and the output table."""
-    return sum(p.nbytes for p in [*model.h.parameters(), model.tokens_embed.weight])
+def _titled(values: Mapping[str, list[float]]) -> dict[str, list[float] | str]:
+    return {side(name).TITLE: sample for name, sample in values.items()}

@@ -23,19 +23,23 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.child import call
-from benchmarks.decode import Generate, load_ours
 from benchmarks.options import Options
 from benchmarks.report import How, Report, Row
 from benchmarks.timing import interleave, stopwatch
 from gpt1.checkpoint import load_model
+from gpt1.config import GenerationConfig
 from gpt1.evaluation.scoring import score_ids
 from gpt1.export.exporting import export_model
+from gpt1.generation.decode import Decoder
 from gpt1.language_model import load
 from gpt1.tokenizer import Tokenizer
 
 TITLE = "formats of a model: size, greedy decoding at batch 1, perplexity"
 OURS = "gpt1 float32"
 SAME_PERPLEXITY = 1e-3
+
+Generate = Callable[[list[int], int], list[int]]
+"""Prompt and number of new tokens to the new tokens."""
 
 LogProbs = Callable[[list[list[int]]], list[float]]
 """Texts of equal length to the log-probabilities of all their tokens but the first of each."""
@@ -175,11 +179,15 @@ def read_gpt1(folder: str) -> Runtime:
     """gpt1 itself."""
     model = load_model(folder)
 
+    def generate(prompt: list[int], new_tokens: int) -> list[int]:
+        decoder = Decoder(model, [prompt], GenerationConfig(max_new_tokens=new_tokens))
+        return [token for step in decoder for _, token in step]
+
     def log_probs(texts: list[list[int]]) -> list[float]:
         scores = score_ids(model, texts)
         return [value for score in scores for value in score.log_probs if value is not None]
 
-    return Runtime(load_ours(folder), log_probs)
+    return Runtime(generate, log_probs)
 
 
 # ---------------------------------------------------------------- ONNX Runtime

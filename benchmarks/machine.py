@@ -12,11 +12,16 @@ import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.timing import stopwatch
 
+if TYPE_CHECKING:
+    import torch
+
 PACKAGES = ("gpt1", "torch", "transformers", "tokenizers", "numpy")
+PEERS = ("litgpt", "llama-cpp-python", "ctranslate2", "onnxruntime")
+"""Packages whose versions are told as well, where they are installed."""
 
 
 def facts() -> dict[str, Any]:
@@ -25,14 +30,22 @@ def facts() -> dict[str, Any]:
 
     return {
         "cpu": _cpu_model(),
-        "cores": _cores(),
+        "cores": cores(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "torch_threads": torch.get_num_threads(),
         "load_before": round(os.getloadavg()[0], 2),
         "system": platform.platform(),
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in PACKAGES},
+        **{name: version for name in PEERS if (version := _version(name))},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _cpu_model() -> str:
@@ -43,7 +56,7 @@ def _cpu_model() -> str:
     return names[0] if names else platform.machine()
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -64,7 +77,7 @@ def peak_rss_mb() -> float:
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
-def bandwidth_probe(size_bytes: int) -> Callable[[], float]:
+def bandwidth_probe(size_bytes: int, device: torch.device | None = None) -> Callable[[], float]:
     """A function that measures how fast memory is read, in bytes per second.
 
     It sums a float32 tensor with all threads of torch: of the operations tried, the one that reads
@@ -72,12 +85,32 @@ def bandwidth_probe(size_bytes: int) -> Callable[[], float]:
 
     Args:
         size_bytes: Of the tensor; many times the processor's caches.
+        device: Whose memory; default: of the CPU.
     """
     import torch
 
-    data = torch.ones(size_bytes // 4)
+    data = torch.ones(size_bytes // 4, device=device)
+
+    def total() -> float:
+        return float(data.sum())  # waits for the device
 
     def measure() -> float:
-        return data.nbytes / min(stopwatch(data.sum)[0] for _ in range(3))
+        return data.nbytes / min(stopwatch(total)[0] for _ in range(3))
+
+    return measure
+
+
+def product_probe(side: int) -> Callable[[], float]:
+    """A function that measures how fast torch multiplies matrices of float32, in operations/s.
+
+    Args:
+        side: Rows and columns of the matrices.
+    """
+    import torch
+
+    matrix = torch.full((side, side), 1 / side)
+
+    def measure() -> float:
+        return 2 * side**3 / min(stopwatch(lambda: torch.mm(matrix, matrix))[0] for _ in range(3))
 
     return measure

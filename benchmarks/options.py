@@ -33,6 +33,8 @@ class Options:
         quick: Tiny sizes and a single process: shows that everything runs and that both sides
             agree, and measures nothing.
         rounds: Turns of each side; default: as the benchmark has it.
+        precisions: Of `decode`; default: all.
+        batches: Of `decode`, sizes; default: as it has them.
         data: Jokes: any file `TextSource` reads.
         valid_data: Held-out jokes; None: those that belong to the shared jokes, or every tenth of
             other ``data``.
@@ -45,6 +47,8 @@ class Options:
 
     quick: bool = False
     rounds: int | None = None
+    precisions: tuple[str, ...] | None = None
+    batches: tuple[int, ...] | None = None
     data: Path = field(default_factory=default_data)
     valid_data: Path | None = None
     vocabulary: Path | None = None

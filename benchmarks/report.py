@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +14,8 @@ from benchmarks import machine
 from benchmarks.timing import Summary, summarize
 
 HEADINGS = ("measure", "unit", "gpt1", "beside", "figure", "bar")
+
+NOT_RUN = "not run"
 
 How = Literal["times", "times less", "%", "more"]
 
@@ -34,7 +34,7 @@ class Row:
     Attributes:
         measure: What was measured.
         unit: Of both samples.
-        ours: Our values, one a round.
+        ours: Our values, one a round; none: not run.
         beside: What it is compared with.
         other: The values of that, from the same rounds.
         how: How the two make the figure; None: the figure is our value.
@@ -59,8 +59,8 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """Whether the bar is reached, None without one."""
-        if self.bar is None:
+        """Whether the bar is reached, None without one or when it was not run."""
+        if self.bar is None or not self.ours:
             return None
         figure = summarize(self.figure).median
         return figure <= self.bar if self.how in (None, "more") else figure >= self.bar
@@ -70,13 +70,50 @@ class Row:
         return {
             "measure": self.measure,
             "unit": self.unit,
-            "gpt1": _sample(self.ours),
+            "gpt1": _sample(self.ours) if self.ours else None,
             "beside": self.beside,
             "other": _sample(self.other) if self.other else None,
             "how": self.how,
-            "figure": _sample(self.figure),
+            "figure": _sample(self.figure) if self.ours else None,
             "bar": self.bar,
             "met": self.met,
+        }
+
+
+class Figure(NamedTuple):
+    """One measure of gpt1 and of any number of peers.
+
+    Attributes:
+        precision: Number format of the weights.
+        measure: What was measured.
+        unit: Of all samples.
+        sides: The values of each, one a round, or why there are none.
+        bound: The best the machine allows, one value a round.
+    """
+
+    precision: str
+    measure: str
+    unit: str
+    sides: Mapping[str, list[float] | str]
+    bound: Sequence[float] = ()
+
+    @property
+    def name(self) -> str:
+        """What a `Row` that judges this figure has as its measure."""
+        return f"{self.precision}, {self.measure}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {
+            "name": self.name,
+            "precision": self.precision,
+            "measure": self.measure,
+            "unit": self.unit,
+            "sides": {
+                title: values if isinstance(values, str) else _sample(values)
+                for title, values in self.sides.items()
+            },
+            "bound": _sample(self.bound) if self.bound else None,
         }
 
 
@@ -87,7 +124,8 @@ class Report:
     Attributes:
         name: Of the benchmark.
         title: What it measures, one line.
-        rows: The figures.
+        rows: The figures, each beside one peer.
+        figures: Figures beside many peers; then ``rows`` judge these.
         same: What both sides were found to agree on, or not.
         settings: Sizes and data.
         quick: Whether it only tried the code: then the figures say nothing.
@@ -97,6 +135,7 @@ class Report:
     name: str
     title: str
     rows: list[Row]
+    figures: list[Figure] = field(default_factory=list)
     same: dict[str, bool] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     quick: bool = False
@@ -113,6 +152,7 @@ class Report:
             "settings": dict(self.settings),
             "same": self.same,
             "rows": [row.as_dict() for row in self.rows],
+            "figures": [figure.as_dict() for figure in self.figures],
         }
 
 
@@ -120,13 +160,9 @@ def _sample(values: Sequence[float]) -> dict[str, Any]:
     return {**summarize(values)._asdict(), "samples": list(values)}
 
 
-def write(report: Mapping[str, Any], folder: Path) -> Path:
-    """Write a report, as `Report.as_dict` gives it, to ``folder/<name>.json``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{report['benchmark']}.json"
-    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-    file.write_text(text, encoding="utf-8")
-    return file
+def was_run(report: Mapping[str, Any]) -> bool:
+    """Whether anything was measured."""
+    return bool(report["figures"]) or any(row["gpt1"] for row in report["rows"])
 
 
 def show(report: Mapping[str, Any], console: Console) -> None:
@@ -134,10 +170,12 @@ def show(report: Mapping[str, Any], console: Console) -> None:
     title = f"{report['benchmark']}: {report['title']}"
     if report["quick"]:
         title += " (quick: the figures say nothing)"
-    table = Table(*HEADINGS, title=title, title_justify="left")
-    for row in report["rows"]:
-        table.add_row(*cells(row), style="red" if row["met"] is False else None)
-    console.print(table)
+    headings, lines = table(report)
+    shown = Table(*headings)
+    for line in lines:
+        shown.add_row(*line, style="red" if "missed" in line[-1] else None)
+    console.print(title, style="italic", soft_wrap=True)
+    console.print(shown)
     for claim, agrees in report["same"].items():
         console.print(f"same {claim}: {'yes' if agrees else '[bold red]NO'}")
     for facts in (report["settings"], report["machine"]):
@@ -145,15 +183,51 @@ def show(report: Mapping[str, Any], console: Console) -> None:
     console.print()
 
 
-def markdown(reports: Iterable[Mapping[str, Any]]) -> str:
-    """A Markdown table with one line for each row of the reports."""
-    lines = [("benchmark", *HEADINGS), ("---",) * (len(HEADINGS) + 1)]
-    lines += [(report["benchmark"], *cells(row)) for report in reports for row in report["rows"]]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+def markdown(report: Mapping[str, Any]) -> str:
+    """The table of a report in Markdown."""
+    headings, lines = table(report)
+    rule = ("---",) * len(headings)
+    return "".join(f"| {' | '.join(line)} |\n" for line in (headings, rule, *lines))
+
+
+def table(report: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Headings and lines of a report."""
+    figures = report.get("figures")
+    if not figures:
+        return HEADINGS, [cells(row) for row in report["rows"]]
+    titles = list(dict.fromkeys(title for figure in figures for title in figure["sides"]))
+    bound = {"bound": "bound"} if any(figure["bound"] for figure in figures) else {}
+    lines = []
+    for figure in figures:
+        judged = [row for row in report["rows"] if row["measure"] == figure["name"]]
+        sides = {**figure["sides"], "bound": figure["bound"]}
+        samples = [sides.get(title) for title in (*titles, *bound)]
+        texts = [figure["precision"], figure["measure"], figure["unit"]]
+        texts += [_median(sample) for sample in samples]
+        lines.append((*texts, "; ".join(_judgement(row) for row in judged)))
+    return ("precision", "measure", "unit", *titles, *bound, "bar"), lines
+
+
+def _median(sample: Mapping[str, Any] | str | None) -> str:
+    """Median and half the range in percent of it; or why there is none."""
+    if sample is None or isinstance(sample, str):
+        return sample or ""
+    if sample["runs"] == 1:
+        return number(sample["median"])
+    spread = 50 * (sample["high"] - sample["low"]) / sample["median"]
+    return f"{number(sample['median'])} ±{spread:.0f}%"
+
+
+def _judgement(row: Mapping[str, Any]) -> str:
+    how = {"times": "x ", "%": "% of "}.get(row["how"], "")
+    figure = f"{number(row['figure']['median'])}{how}{row['beside']}"
+    return f"{figure} {_bar(row)}"
 
 
 def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     """The texts of one row, in the order of `HEADINGS`."""
+    if row["gpt1"] is None:
+        return row["measure"], row["unit"], NOT_RUN, row["beside"], "", ""
     other = f"{row['beside']}: {spread(row['other'])}" if row["other"] else row["beside"]
     how = row["how"]
     figure = f"{spread(row['figure'])} {how}" if how else ""

@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
-from benchmarks import decode, exports, finetune, options, pack, report, startup, step, task
+from benchmarks import (
+    checkpoint,
+    decode,
+    exports,
+    finetune,
+    gpu,
+    history,
+    options,
+    pack,
+    report,
+    startup,
+    step,
+    task,
+)
 from benchmarks.__main__ import main
 from benchmarks.child import call
-from benchmarks.machine import bandwidth_probe, facts, peak_rss_mb
+from benchmarks.machine import bandwidth_probe, facts, peak_rss_mb, product_probe
 from benchmarks.options import Options
+from benchmarks.page import CAPTION
+from benchmarks.peers import PEERS, PRECISIONS, installed, llama_cpp, side
 from benchmarks.report import Row
 from benchmarks.timing import interleave, summarize
+from benchmarks.worker import Worker
 
 from gpt1.checkpoint import load_model, save_model
 from gpt1.config import GPTConfig
@@ -72,29 +90,185 @@ def measures(found: report.Report) -> list[tuple[str, str]]:
     return [(row["measure"], row["beside"]) for row in rows]
 
 
-def test_decode_generates_the_same_tokens_on_both_sides(tiny: Options) -> None:
-    found = decode.run(tiny)
-    assert found.same == {"tokens": True}
-    assert found.settings["distinct_tokens"] > 5
-    assert measures(found) == [
-        ("decoding speed", "transformers"),
-        ("decoding speed", "bound by memory bandwidth"),
-        ("peak memory of decoding", "transformers"),
+@pytest.fixture(scope="module")
+def decoded(tiny: Options) -> report.Report:
+    """A quick run in float32 of the sides every developer has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decode, "PEERS", ("openai_gpt", "gpt2", "absent"))
+        patch.setitem(sys.modules, "benchmarks.peers.absent", absent_side())
+        return decode.run(replace(tiny, precisions=("float32",)))
+
+
+def absent_side() -> ModuleType:
+    """A side whose library nobody has."""
+    module = ModuleType("absent")
+    vars(module).update(TITLE="absent", NEEDS=("no_such_module",), PRECISIONS=("float32",))
+    return module
+
+
+def test_decode_has_a_figure_of_every_side_for_every_case(decoded: report.Report) -> None:
+    assert [figure.measure for figure in decoded.figures] == [
+        "decode, batch 1, prompt 8",
+        "decode, batch 2, prompt 8",
+        "decode, batch 1, prompt 16",
+        "prefill, batch 1, prompt 16",
+        "decode, batch 2, prompt 16",
+        "prefill, batch 2, prompt 16",
+        "cold start to first token",
+        "peak memory",
+    ]
+    for figure in decoded.figures:
+        assert list(figure.sides) == [
+            "gpt1",
+            "transformers openai-gpt",
+            "transformers gpt2",
+            "absent",
+        ]
+        samples = [sample for title, sample in figure.sides.items() if title != "absent"]
+        assert all(len(sample) == 1 and float(sample[0]) > 0 for sample in samples)
+
+
+def test_a_peer_that_is_not_installed_is_reported_as_such(decoded: report.Report) -> None:
+    assert {figure.sides["absent"] for figure in decoded.figures} == {"not installed"}
+
+
+def test_decode_generates_the_same_tokens_with_the_same_weights(decoded: report.Report) -> None:
+    assert decoded.same == {"tokens of gpt1, transformers openai-gpt": True}
+
+
+def test_decode_notices_a_side_that_generates_other_tokens() -> None:
+    ids = {"ours": [[1, 2]], "openai_gpt": [[1, 3]], "gpt2": [[4, 5]], "llama_cpp": [[4, 5]]}
+    assert decode.agreement(ids) == {
+        "tokens of gpt1, transformers openai-gpt": False,
+        "tokens of transformers gpt2, llama.cpp": True,
+    }
+
+
+def figure(measure: str, precision: str = "float32", **sides: Any) -> report.Figure:
+    titles = {"ours": "gpt1", "llama": "llama.cpp", "ct2": "CTranslate2"}
+    named = {titles[name]: values for name, values in sides.items()}
+    return report.Figure(precision, measure, "unit", named, [10.0])
+
+
+@pytest.mark.parametrize(
+    ("found", "judged"),
+    [
+        (
+            figure("decode, batch 1, prompt 32", ours=[9.5], llama=[9.0], ct2=[20.0]),
+            [("llama.cpp", 1.0, True), ("bound", 90.0, True)],
+        ),
+        (
+            figure("decode, batch 1, prompt 32", "int8", ours=[9.0], llama=[9.0]),
+            [("llama.cpp", 1.3, False)],
+        ),
+        (
+            figure("decode, batch 8, prompt 32", ours=[12.0], llama=[9.0], ct2=[11.0]),
+            [("CTranslate2", 1.2, False)],
+        ),
+        (figure("decode, batch 8, prompt 32", ours=[12.0], llama="not installed"), []),
+        (figure("decode, batch 1, prompt 32", "int4", llama=[9.0]), []),
+        (figure("cold start to first token", ours=[0.7]), [("", 0.8, True)]),
+        (figure("peak memory", ours=[700.0], llama=[600.0]), []),
+    ],
+)
+def test_the_bars_of_decoding(found: report.Figure, judged: list[tuple[str, float, bool]]) -> None:
+    rows = decode.bars(found)
+    assert [(row.beside, row.bar, row.met) for row in rows] == judged
+
+
+def test_the_bound_is_the_slower_of_reading_and_multiplying() -> None:
+    model = GPTConfig(n_layer=1, n_head=1, n_embd=4, n_positions=8, vocab_size=10)
+    weights, cached = 12 * 4 * 4 + 10 * 4, 2 * (2 + 4 / 2) * 2 * 4
+    case, fast = decode.Case(batch=2, prompt_tokens=2), 1e30
+    reading = decode.bound(model, 4, "float32", case, decode.Limits(100.0, fast))
+    assert reading == pytest.approx(2 * 100 / (4 * (weights + cached)))
+    multiplying = decode.bound(model, 4, "float32", case, decode.Limits(fast, 100.0))
+    assert multiplying == pytest.approx(2 * 100 / (2 * (2 * weights + cached)))
+    quantised = decode.bound(model, 4, "int4", case, decode.Limits(100.0, 1e-30))
+    assert quantised == pytest.approx(2 * 100 / (weights / 2 + 2 * cached))
+
+
+def test_the_prompts_of_decoding_are_the_same_as_text() -> None:
+    tokenizer = checkpoint.words_tokenizer(500)
+    assert len(tokenizer) == 500
+    assert tokenizer.end_of_text_id is None
+    prompts = checkpoint.prompts(tokenizer, 3, 20)
+    assert tokenizer.encode_batch(tokenizer.decode(prompt) for prompt in prompts) == prompts
+    assert len({tuple(prompt) for prompt in prompts}) == 3
+
+
+ECHO = """
+import sys
+PRECISIONS = ("float32",)
+def load(folder, precision, threads):
+    print("loading")
+    def generate(prompts, new_tokens):
+        if new_tokens > 3:
+            sys.exit("too many tokens")
+        return [prompt[:new_tokens] for prompt in prompts]
+    return generate
+"""
+
+
+@pytest.fixture
+def echo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+    """A process whose side repeats its prompts, at most three tokens."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, types; module = types.ModuleType('echo')\n"
+        f"exec({ECHO!r}, vars(module)); sys.modules['benchmarks.peers.echo'] = module\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    with Worker("echo", "float32", tmp_path, 1) as worker:
+        yield worker
+
+
+def test_a_worker_answers_until_it_is_closed(echo: Worker) -> None:
+    turns = [echo.turn([[1, 2, 3, 4], [5, 6, 7, 8]], new_tokens) for new_tokens in (1, 3)]
+    assert [turn.ids for turn in turns] == [[[1], [5]], [[1, 2, 3], [5, 6, 7]]]
+    assert all(turn.seconds > 0 and turn.peak_mb > 1 for turn in turns)
+
+
+def test_a_worker_that_fails_says_why(echo: Worker) -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)echo has failed.*too many tokens"):
+        echo.turn([[1]], 4)
+
+
+def test_a_gguf_file_has_the_names_of_llama_cpp() -> None:
+    names = {
+        "transformer.wte.weight": "token_embd.weight",
+        "transformer.ln_f.bias": "output_norm.bias",
+        "transformer.h.11.attn.c_attn.bias": "blk.11.attn_qkv.bias",
+        "transformer.h.0.mlp.c_proj.weight": "blk.0.ffn_down.weight",
+    }
+    assert {name: llama_cpp.gguf_name(name) for name in names} == names
+
+
+def test_llama_cpp_reads_prompts_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llama_cpp, "TOKENS_AT_ONCE", 3)
+    assert llama_cpp.prompt_rows([[7, 8], [9, 5]]) == [
+        [(7, 0, 0, False), (8, 1, 0, True), (9, 0, 1, False)],
+        [(5, 1, 1, True)],
     ]
 
 
-def test_decode_notices_a_peer_that_generates_other_tokens(
-    tiny: Options, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(decode.LOADERS, "transformers", lambda _: lambda _, n: [0] * n)
-    assert decode.run(tiny).same == {"tokens": False}
-    assert main(["decode", "--quick"]) == 1
-
-
-def test_decode_counts_the_weights_a_step_reads() -> None:
-    model = GPT(GPTConfig(n_layer=1, n_head=1, n_embd=4, n_positions=8, vocab_size=10))
-    block = 4 * 12 + 12 + 4 * 4 + 4 + 2 * 8 + 4 * 16 + 16 + 16 * 4 + 4
-    assert decode.bytes_read_per_token(model) == 4 * (block + 10 * 4)
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # theirs
+@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_every_peer_that_is_installed_decodes(name: str, precision: str, tmp_path: Path) -> None:
+    peer = side(name)
+    if precision not in peer.PRECISIONS:
+        pytest.skip(f"{peer.TITLE} has no {precision}")
+    if not installed(name):
+        pytest.skip(f"{peer.TITLE} is not installed")
+    checkpoint.write(tmp_path / "checkpoint", decode.QUICK.model)
+    (tmp_path / "side").mkdir()
+    peer.prepare(tmp_path / "checkpoint", tmp_path / "side", precision)
+    with Worker(name, precision, tmp_path / "side", 1) as worker:
+        alone, together = worker.turn([[5, 6, 7]], 4), worker.turn([[5, 6, 7], [8, 9, 300]], 4)
+    assert len(alone.ids[0]) == 4
+    assert together.ids[0] == alone.ids[0]
+    assert together.ids[1] != alone.ids[0]
 
 
 def test_pack_gives_the_same_ids_on_both_sides(tiny: Options) -> None:
@@ -225,11 +399,13 @@ def test_task_has_the_same_loss_on_all_sides(tiny: Options) -> None:
 
 @pytest.mark.slow
 def test_all_benchmarks_run_in_processes_of_their_own(tiny: Options, tmp_path: Path) -> None:
-    words = ["--rounds", "1", "--max-texts", "100", "--model", tiny.model, "--out", str(tmp_path)]
+    file = tmp_path / "history.jsonl"
+    words = ["--rounds", "1", "--max-texts", "100", "--model", tiny.model, "--history", str(file)]
     words += ["--data", str(tiny.data), "--vocabulary", str(tiny.vocabulary)]
     command = [sys.executable, "-m", "benchmarks", "pack", "finetune", *words]
     assert "tokenise and pack" in subprocess.run(command, stdout=-1, text=True, check=True).stdout
-    assert {file.name for file in tmp_path.iterdir()} == {"pack.json", "finetune.json"}
+    names = [found["benchmark"] for found in history.latest(file, ["pack", "finetune"])]
+    assert names == ["pack", "finetune"]
 
 
 def test_sides_take_turns() -> None:
@@ -274,9 +450,14 @@ def test_bandwidth_is_within_what_memory_can_do() -> None:
     assert 1e8 < bandwidth_probe(2**22)() < 1e13
 
 
+def test_products_of_matrices_are_within_what_processors_can_do() -> None:
+    assert 1e7 < product_probe(64)() < 1e14
+
+
 def row(how: report.How | None, bar: float | None = None, **changes: Any) -> Row:
-    sides = {"ours": [4.0, 6.0, 5.0], "other": [2.0, 2.0, 1.0], **changes}
-    return Row(measure="m", unit="u", beside="peer", how=how, bar=bar, **sides)
+    values: dict[str, Any] = {"ours": [4.0, 6.0, 5.0], "other": [2.0, 2.0, 1.0]}
+    values |= {"measure": "m", "unit": "u", "beside": "peer", **changes}
+    return Row(how=how, bar=bar, **values)
 
 
 @pytest.mark.parametrize(
@@ -318,11 +499,11 @@ def test_sides_with_different_numbers_of_rounds_are_refused() -> None:
 
 def test_markdown_has_one_line_for_each_row() -> None:
     found = report.Report(name="b", title="t", rows=[row("times", 2.0), row(None, 4.5, other=())])
-    assert report.markdown([found.as_dict()]).splitlines() == [
-        "| benchmark | measure | unit | gpt1 | beside | figure | bar |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-        "| b | m | u | 5 (4–6) | peer: 2 (1–2) | 3 (2–5) times | ≥ 2: met |",
-        "| b | m | u | 5 (4–6) | peer |  | ≤ 4.5: missed |",
+    assert report.markdown(found.as_dict()).splitlines() == [
+        "| measure | unit | gpt1 | beside | figure | bar |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| m | u | 5 (4–6) | peer: 2 (1–2) | 3 (2–5) times | ≥ 2: met |",
+        "| m | u | 5 (4–6) | peer |  | ≤ 4.5: missed |",
     ]
 
 
@@ -333,17 +514,71 @@ def test_numbers_have_four_digits(value: float, text: str) -> None:
     assert report.number(value) == text
 
 
-def test_results_are_written_and_printed_again_as_markdown(
+def test_figures_beside_many_peers_make_one_line_each() -> None:
+    found = figure("decode, batch 1, prompt 32", ours=[9.0, 10.0, 11.0], llama=[10.0], ct2="")
+    rows = [row("times", 1.0, measure=found.name, beside="llama.cpp")]
+    made = report.Report(name="decode", title="t", rows=rows, figures=[found])
+    assert report.markdown(made.as_dict()).splitlines() == [
+        "| precision | measure | unit | gpt1 | llama.cpp | CTranslate2 | bound | bar |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| float32 | decode, batch 1, prompt 32 | unit | 10 ±10% | 10 |  | 10 "
+        "| 3x llama.cpp ≥ 1: met |",
+    ]
+
+
+def test_a_row_without_values_was_not_run() -> None:
+    made = report.Report(name="gpu", title="t", rows=[row("times", 1.0, ours=())])
+    last = report.markdown(made.as_dict()).splitlines()[-1]
+    assert last == "| m | u | not run | peer |  |  |"
+
+
+def test_gpu_decodes_and_trains_in_bfloat16(tiny: Options) -> None:
+    assert measures(gpu.run(tiny)) == [
+        ("decode, batch 1", "transformers gpt2"),
+        ("decode, batch 1", "bound"),
+        ("decode, batch 2", "transformers gpt2"),
+        ("decode, batch 2", "bound"),
+        ("update of training", ""),
+        ("MFU of an update", ""),
+    ]
+
+
+def test_without_a_gpu_its_rows_were_not_run_and_leave_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["gpu", "--history", str(tmp_path / "history.jsonl")]) == 0
+    assert capsys.readouterr().out.count("not run") == 6
+    assert not list(tmp_path.iterdir())
+
+
+def test_runs_are_remembered_and_the_newest_fills_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], decoded: report.Report
+) -> None:
+    file, page = tmp_path / "history.jsonl", tmp_path / "page.md"
+    assert main(["pack", "--quick", "--history", str(file)]) == 0
+    assert "quick: the figures say nothing" in capsys.readouterr().out
+    history.append(decoded.as_dict() | {"title": "old"}, file)
+    history.append(decoded.as_dict(), file)
+    lines = file.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["benchmark"] for line in lines] == ["pack", "decode", "decode"]
+    text = "before\n<!-- {0} -->\n{1}<!-- end of {0} -->\nafter\n"
+    page.write_text(text.format("decode", "old\n"))
+    assert main(["--markdown", str(page), "--history", str(file)]) == 0
+    table = report.markdown(json.loads(lines[-1]))
+    assert page.read_text() == text.format("decode", f"{table}\n![{CAPTION}](decode.png)\n")
+    assert (tmp_path / "decode.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_page_without_marks_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["decode", "--quick", "--out", str(tmp_path)]) == 0
-    table = capsys.readouterr().out
-    assert "quick: the figures say nothing" in table
-    assert "same tokens: yes" in table
-    found = json.loads((tmp_path / "decode.json").read_text(encoding="utf-8"))
-    assert math.isfinite(found["rows"][0]["figure"]["median"])
-    assert main(["--markdown", "--out", str(tmp_path)]) == 0
-    assert capsys.readouterr().out == report.markdown([found])
+    page = tmp_path / "page.md"
+    page.write_text("no table")
+    assert main(["--markdown", str(page), "--history", str(tmp_path / "none")]) == 2
+    assert "page.md has no marks such as <!-- decode --> and <!-- end of decode -->" in (
+        capsys.readouterr().err
+    )
 
 
 def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

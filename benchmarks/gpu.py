@@ -1,0 +1,189 @@
+"""One GPU: decoding at batch 1 and 256 and an update of training, in bfloat16, in a few minutes.
+
+Decoding is timed as in `benchmarks.decode`, beside transformers' GPT-2 of the same shape and beside
+the bound of memory bandwidth. An update is that of the training loop: products in bfloat16, weights
+and AdamW in float32; its MFU is the share of the rate at which this GPU multiplies matrices of
+bfloat16. Without a GPU every row reads "not run".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from math import inf
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from benchmarks import checkpoint
+from benchmarks.decode import Case, Limits, bound
+from benchmarks.machine import bandwidth_probe
+from benchmarks.options import Options
+from benchmarks.peers import Generate, gpt2_weights, openai_gpt, shape
+from benchmarks.report import Report, Row
+from benchmarks.timing import interleave, stopwatch
+from gpt1.checkpoint import load_model
+from gpt1.config import GenerationConfig, GPTConfig, OptimizerConfig
+from gpt1.flops import matrix_rate, mfu, training_flops_per_token
+from gpt1.generation.decode import Decoder
+from gpt1.model import GPT
+from gpt1.tokenizer import Tokenizer
+from gpt1.training.distributed import compile_blocks
+from gpt1.training.optimizer import build_optimizers
+
+TITLE = "one GPU, 117M parameters, bfloat16"
+PEER = "transformers gpt2"
+DTYPE = torch.bfloat16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """How much is measured."""
+
+    model: GPTConfig = field(default_factory=GPTConfig)
+    batches: Sequence[int] = (1, 256)
+    prompt_tokens: int = 32
+    new_tokens: int = 128
+    sequences: int = 64
+    updates: int = 5
+    rounds: int = 3
+    probe_bytes: int = 2**30
+
+
+QUICK = Sizes(
+    model=GPTConfig(n_layer=1, n_head=2, n_embd=32, n_positions=16, vocab_size=100),
+    batches=(1, 2),
+    prompt_tokens=4,
+    new_tokens=4,
+    sequences=2,
+    updates=1,
+    rounds=1,
+    probe_bytes=2**20,
+)
+
+
+def run(options: Options) -> Report:
+    """Measure; see the top of this file. A quick run takes the CPU where there is no GPU."""
+    sizes = QUICK if options.quick else Sizes()
+    rounds = options.rounds or sizes.rounds
+    there = torch.cuda.is_available()
+    rows: list[Row] = []
+    if there or options.quick:
+        device = torch.device("cuda" if there else "cpu")
+        with TemporaryDirectory() as folder:
+            rows += decoding(sizes, device, rounds, Path(folder))
+        rows += training(sizes, device, rounds)
+    else:
+        for batch in sizes.batches:
+            rows += decoding_rows(batch, (), (), ())
+        rows += training_rows((), ())
+    name = torch.cuda.get_device_name() if there else "none"
+    return Report(name="gpu", title=TITLE, quick=options.quick, rows=rows, settings={"gpu": name})
+
+
+def decoding(sizes: Sizes, device: torch.device, rounds: int, folder: Path) -> list[Row]:
+    """Speeds of both sides, after the first new token."""
+    checkpoint.write(folder / "gpt1", sizes.model)
+    gpt2_weights.write(folder / "gpt2", shape(folder / "gpt1"))
+    tokenizer = Tokenizer.load(folder / "gpt1")
+    sides = {"gpt1": load_ours(folder / "gpt1", device), PEER: load_gpt2(folder / "gpt2", device)}
+    probe = bandwidth_probe(sizes.probe_bytes, device)
+    rows: list[Row] = []
+    for batch in sizes.batches:
+        prompts = checkpoint.prompts(tokenizer, batch, sizes.prompt_tokens)
+        turns: dict[str, Callable[[], float]] = {"bandwidth": probe}
+        for name, generate in sides.items():
+            generate(prompts, 2)
+            turns[name] = partial(rate, generate, prompts, sizes.new_tokens)
+        found = interleave(turns, rounds)
+        limits = [Limits(bandwidth, inf) for bandwidth in found["bandwidth"]]
+        case = Case(batch, sizes.prompt_tokens)
+        bounds = [bound(sizes.model, sizes.new_tokens, "16-bit", case, x) for x in limits]
+        rows += decoding_rows(batch, found["gpt1"], found[PEER], bounds)
+    return rows
+
+
+def rate(generate: Generate, prompts: list[list[int]], new_tokens: int) -> float:
+    """New tokens a second after the first ones."""
+    first, _ = stopwatch(partial(generate, prompts, 1))
+    every, _ = stopwatch(partial(generate, prompts, new_tokens))
+    return len(prompts) * (new_tokens - 1) / max(every - first, 1e-9)
+
+
+def decoding_rows(
+    batch: int, ours: Sequence[float], theirs: Sequence[float], bounds: Sequence[float]
+) -> list[Row]:
+    """Beside the peer and the bound."""
+    row = partial(Row, measure=f"decode, batch {batch}", unit="tokens/s", ours=ours)
+    return [
+        row(beside=PEER, other=theirs, how="times"),
+        row(beside="bound", other=bounds, how="%"),
+    ]
+
+
+def load_ours(folder: Path, device: torch.device) -> Generate:
+    """gpt1's decoder, all prompts at once."""
+    model = load_model(folder, device=device, dtype=DTYPE)
+
+    def generate(prompts: list[list[int]], new_tokens: int) -> list[list[int]]:
+        texts: list[list[int]] = [[] for _ in prompts]
+        for step in Decoder(model, prompts, GenerationConfig(max_new_tokens=new_tokens)):
+            for sequence, token in step:
+                texts[sequence].append(token)
+        return texts
+
+    return generate
+
+
+def load_gpt2(folder: Path, device: torch.device) -> Generate:
+    """The ``generate`` of transformers."""
+    from transformers import GPT2LMHeadModel
+
+    model = GPT2LMHeadModel.from_pretrained(folder, dtype=DTYPE)
+    return openai_gpt.generate_of(model.eval().to(device))
+
+
+def training(sizes: Sizes, device: torch.device, rounds: int) -> list[Row]:
+    """Tokens a second of updates, and the share of the rate of products they make use of."""
+    update = make_update(sizes, device)
+    update()  # makes the moments of AdamW and compiles
+    tokens = sizes.updates * sizes.sequences * sizes.model.n_positions
+    seconds = interleave({"update": lambda: stopwatch(update)[0]}, rounds)["update"]
+    rates = [tokens / s for s in seconds]
+    flops = training_flops_per_token(sizes.model, sizes.model.n_positions)
+    products = matrix_rate(device, DTYPE)
+    return training_rows(rates, [100 * mfu(r * flops, products) for r in rates])
+
+
+def training_rows(rates: Sequence[float], shares: Sequence[float]) -> list[Row]:
+    """Speed and MFU."""
+    return [
+        Row(measure="update of training", unit="tokens/s", ours=rates),
+        Row(measure="MFU of an update", unit="% of products", ours=shares),
+    ]
+
+
+def make_update(sizes: Sizes, device: torch.device) -> Callable[[], float]:
+    """A function that makes updates as the training loop does, and returns the last loss."""
+    torch.manual_seed(0)
+    model = GPT(sizes.model).to(device).train()
+    if device.type == "cuda":
+        compile_blocks(model)
+    optimizers = build_optimizers(model, OptimizerConfig(), 1e-4)
+    ids_shape = (sizes.sequences, sizes.model.n_positions)
+    ids = torch.randint(sizes.model.vocab_size, ids_shape, device=device)
+
+    def update() -> float:
+        for _ in range(sizes.updates):
+            with torch.autocast(device.type, DTYPE):
+                loss = model(ids, labels=ids).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+        return float(loss.detach())  # waits for the device
+
+    return update
