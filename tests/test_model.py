@@ -15,11 +15,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel
 
-from gpt1 import model as model_module
 from gpt1.config import GPTConfig
 from gpt1.model import (
     GPT,
     IGNORED,
+    LOGITS_ALIGNMENT,
+    LONG_TEXT,
     LOSS_CHUNK_BYTES,
     KVCache,
     attention_weights,
@@ -210,6 +211,15 @@ def test_a_token_does_not_see_later_ones() -> None:
     before, after = logits(MODEL, ids), logits(MODEL, changed)
     assert_close(after[:, :6], before[:, :6])
     assert not torch.allclose(after[:, 6], before[:, 6])
+
+
+def test_long_texts_have_the_loss_and_gradients_of_attention_written_out() -> None:
+    model = strong_model(CONFIG.replace(n_positions=LONG_TEXT))
+    ids = random_ids(2, LONG_TEXT)
+    actual = loss_and_gradients(model, ids, ids)
+    expected = loss_and_gradients(model, ids, ids, output_attentions=True)
+    # Both sum 256 terms in another order, which moves the last bits of gradients of up to 10.
+    torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_asking_for_attention_weights_changes_nothing_else() -> None:
@@ -428,7 +438,7 @@ def test_the_fused_loss_and_its_gradients_are_those_of_full_logits(
     plain = (losses * weights).sum() if weighted else losses.sum() / max(1, rows)
     expected = torch.autograd.grad(3 * plain, (hidden, table))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model_module, "LOSS_CHUNK_BYTES", chunk_rows * 4 * 11)
+        patch.setitem(LOSS_CHUNK_BYTES, "cpu", chunk_rows * 4 * LOGITS_ALIGNMENT)
         loss = lm_loss(hidden, table, targets, weights if weighted else None)
         actual = torch.autograd.grad(3 * loss, (hidden, table))
         log_probs = token_log_probs(hidden, table, targets)
@@ -466,13 +476,13 @@ def test_the_loss_of_no_target_is_zero_and_moves_nothing() -> None:
 def test_training_never_holds_the_logits_of_all_positions() -> None:
     # The largest tensor is exact where the peak memory of a process depends on its allocator.
     model = GPT(GPTConfig(n_positions=512, n_embd=8, n_layer=1, n_head=1))
-    ids = random_ids(1, 512, vocab_size=40_478)
+    ids = random_ids(3, 512, vocab_size=40_478)
     with LargestTensor() as seen:
         model(ids, labels=ids).loss.backward()
-    assert seen.elements <= LOSS_CHUNK_BYTES // 4
+    assert seen.elements <= LOSS_CHUNK_BYTES["cpu"] // 4
     with LargestTensor() as seen, torch.no_grad():
         model(ids)
-    assert seen.elements == 512 * 40_478 > 2 * LOSS_CHUNK_BYTES // 4
+    assert seen.elements == 3 * 512 * 40_478 > 2 * LOSS_CHUNK_BYTES["cpu"] // 4
 
 
 def test_the_loss_under_bfloat16_autocast_is_near_that_in_float32() -> None:

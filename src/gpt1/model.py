@@ -23,13 +23,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from gpt1 import fused
 from gpt1.config import GPTConfig
 
 IGNORED = -100
 """Label of a position that is not a target."""
 
-LOSS_CHUNK_BYTES = 32 * 2**20
-"""Size of the largest block of logits the training loss holds at once."""
+LOSS_CHUNK_BYTES = {"cpu": 80 * 2**20, "cuda": 256 * 2**20}
+"""Size of the largest block of logits the loss holds at once, by device (any other: as a GPU).
+
+Each chunk reads the whole token table three times, which a GPU feels more. A CPU multiplies 512
+rows at once nearly as fast as any number of them.
+"""
+
+LOGITS_ALIGNMENT = 64
+"""Rows of logits begin at multiples of so many numbers: products into rows that begin anywhere
+take a third longer on a CPU, and use no tensor cores on a GPU."""
+
+LONG_TEXT = 256
+"""Tokens of a text from which `fused.attend` is faster than PyTorch's kernel for whole batches."""
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": partial(F.gelu, approximate="tanh"),
@@ -136,6 +148,17 @@ class KVCache:
         return keys[:, :, :end], values[:, :, :end]
 
 
+class Texts(NamedTuple):
+    """Which tokens of a batch belong together: each sees those of its own text up to itself.
+
+    Attributes:
+        starts: ``(S + 1,)``, int64, on the CPU: where the texts begin, counted through all rows of
+            the batch, then ``B * T``. A text does not go on in the next row.
+    """
+
+    starts: Tensor
+
+
 class Conv1D(nn.Module):
     """A linear layer that stores its matrix input-major, as the released weights do.
 
@@ -166,22 +189,30 @@ class Attention(nn.Module):
         self.attn_pdrop = config.attn_pdrop
 
     def forward(
-        self, x: Tensor, mask: Tensor | None, cache: tuple[KVCache, int] | None, need_weights: bool
+        self,
+        x: Tensor,
+        mask: Tensor | Texts | None,
+        cache: tuple[KVCache, int] | None,
+        need_weights: bool,
     ) -> tuple[Tensor, Tensor | None]:
         """Mix each token with the tokens it may see.
 
         Args:
             x: ``(B, T, D)``.
-            mask: ``(B or 1, 1, T, S)``, True where a query may see a key; None: each sees all
-                before it.
+            mask: ``(B or 1, 1, T, S)``, True where a query may see a key, or `Texts`, where
+                `attends_in_texts` holds; None: each sees all before it.
             cache: Where to keep keys and values, and under which block number.
             need_weights: Also return the attention weights (slower: they are built in full).
 
         Returns:
             ``(B, T, D)`` and the weights ``(B, H, T, S)`` or None.
         """
-        heads = self.c_attn(x).unflatten(2, (3, self.n_head, -1)).permute(2, 0, 3, 1, 4)
-        q, k, v = heads.unbind(0)  # each (B, H, T, K)
+        heads = self.c_attn(x).unflatten(2, (3, self.n_head, -1))  # (B, T, 3, H, K)
+        if isinstance(mask, Texts):
+            dropout = self.attn_pdrop if self.training else 0.0
+            y = fused.attend(heads.flatten(0, 1), mask.starts, dropout)  # (B * T, H, K)
+            return self.c_proj(y.view(x.shape)), None
+        q, k, v = heads.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, H, T, K)
         if cache is not None:
             k, v = cache[0].write(cache[1], k, v)
         causal = mask is None and q.shape[2] > 1
@@ -244,7 +275,11 @@ class Block(nn.Module):
         self.drop = nn.Dropout(config.resid_pdrop)
 
     def forward(
-        self, x: Tensor, mask: Tensor | None, cache: tuple[KVCache, int] | None, need_weights: bool
+        self,
+        x: Tensor,
+        mask: Tensor | Texts | None,
+        cache: tuple[KVCache, int] | None,
+        need_weights: bool,
     ) -> tuple[Tensor, Tensor | None]:
         """``(B, T, D)`` to the same, and attention weights on request; see `Attention`."""
         attended, weights = self.attn(x, mask, cache, need_weights)
@@ -358,7 +393,9 @@ class GPT(nn.Module):
         """
         hidden: list[Tensor] = []
         attentions: list[Tensor] = []
-        positions, mask = self._positions_and_mask(input_ids, segment_ids, cache)
+        in_texts = cache is None and not output_attentions
+        in_texts = in_texts and self._attends_in_texts(input_ids, packed=segment_ids is not None)
+        positions, mask = self._positions_and_mask(input_ids, segment_ids, cache, in_texts=in_texts)
         for x, weights in self._layers(input_ids, positions, mask, cache, output_attentions):
             if output_hidden_states:
                 hidden.append(x)
@@ -394,17 +431,28 @@ class GPT(nn.Module):
         Raises:
             ValueError: If the sequence is longer than ``n_positions`` and has no positions.
         """
+        in_texts = mask is None and self._attends_in_texts(input_ids, packed=False)
+        visible: Tensor | Texts | None = texts_of_rows(input_ids) if in_texts else mask
         if positions is None:
-            positions, _ = self._positions_and_mask(input_ids, None, None)
-        for x, _ in self._layers(input_ids, positions, mask, None, False):
+            positions, _ = self._positions_and_mask(input_ids, None, None, in_texts=False)
+        for x, _ in self._layers(input_ids, positions, visible, None, False):
             states = x
         return states
+
+    def _attends_in_texts(self, input_ids: Tensor, *, packed: bool) -> bool:
+        """Whether `fused.attend` is the fastest way: on a CPU, unless all texts are short."""
+        return (
+            self.device.type == "cpu"
+            and self.dtype == torch.float32
+            and not torch.is_autocast_enabled("cpu")
+            and (packed or input_ids.shape[1] >= LONG_TEXT)
+        )
 
     def _layers(
         self,
         input_ids: Tensor,
         positions: Tensor,
-        mask: Tensor | None,
+        mask: Tensor | Texts | None,
         cache: KVCache | None,
         need_weights: bool,
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -423,8 +471,13 @@ class GPT(nn.Module):
         return block(*args)  # type: ignore[no-any-return]
 
     def _positions_and_mask(
-        self, input_ids: Tensor, segment_ids: Tensor | None, cache: KVCache | None
-    ) -> tuple[Tensor, Tensor | None]:
+        self,
+        input_ids: Tensor,
+        segment_ids: Tensor | None,
+        cache: KVCache | None,
+        *,
+        in_texts: bool,
+    ) -> tuple[Tensor, Tensor | Texts | None]:
         """Position of every token, ``(B or 1, T)``, and the mask if causal order is not all."""
         seq_len, limit = input_ids.shape[1], self.config.n_positions
         if segment_ids is not None and cache is not None:
@@ -435,9 +488,10 @@ class GPT(nn.Module):
         check_room(seen + seq_len, limit)
         steps = torch.arange(seq_len, device=input_ids.device)
         if segment_ids is not None:
-            return packed_positions(segment_ids), packed_mask(segment_ids)
+            mask = packed_texts(segment_ids) if in_texts else packed_mask(segment_ids)
+            return packed_positions(segment_ids), mask
         if cache is None or seen == 0:
-            return steps[None], None
+            return steps[None], texts_of_rows(input_ids) if in_texts else None
         positions = cache.lengths[:, None] + steps  # (B, T)
         if seq_len == 1 and cache.shortest == seen:
             return positions, None
@@ -507,8 +561,23 @@ def shift_labels(labels: Tensor, segment_ids: Tensor | None = None) -> Tensor:
 def packed_positions(segment_ids: Tensor) -> Tensor:
     """Positions ``(B, T)`` that restart at 0 with every segment of ``segment_ids`` ``(B, T)``."""
     steps = torch.arange(segment_ids.shape[1], device=segment_ids.device).expand_as(segment_ids)
-    begins = F.pad(segment_ids[:, 1:] != segment_ids[:, :-1], (1, 0), value=True)
-    return steps - (steps * begins).cummax(dim=1).values
+    return steps - (steps * first_of_text(segment_ids)).cummax(dim=1).values
+
+
+def first_of_text(segment_ids: Tensor) -> Tensor:
+    """``(B, T)``, True where a segment of ``segment_ids`` ``(B, T)`` begins."""
+    return F.pad(segment_ids[:, 1:] != segment_ids[:, :-1], (1, 0), value=True)
+
+
+def packed_texts(segment_ids: Tensor) -> Texts:
+    """The segments of ``segment_ids`` ``(B, T)``."""
+    begins = first_of_text(segment_ids).flatten().nonzero().flatten()
+    return Texts(F.pad(begins, (0, 1), value=segment_ids.numel()).cpu())
+
+
+def texts_of_rows(input_ids: Tensor) -> Texts:
+    """Each row of ``input_ids`` ``(B, T)`` is a text."""
+    return Texts(torch.arange(0, input_ids.numel() + 1, max(1, input_ids.shape[1])))
 
 
 def packed_mask(segment_ids: Tensor) -> Tensor:
@@ -581,12 +650,28 @@ def token_scores(hidden: Tensor, table: Tensor, targets: Tensor) -> tuple[Tensor
     return log_probs, likeliest
 
 
+@torch.no_grad()
 def _logit_chunks(hidden: Tensor, table: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Rows and their float32 logits, as many rows at a time as `LOSS_CHUNK_BYTES` allows."""
-    rows = max(1, LOSS_CHUNK_BYTES // (4 * len(table)))
+    """Rows and their float32 logits, as many rows at a time as `LOSS_CHUNK_BYTES` allows.
+
+    All chunks are in one memory, so each is gone when the next is asked for. Behind the logits of
+    a row may stand some of minus infinity.
+    """
+    vocab_size = len(table)
+    width = -(-vocab_size // LOGITS_ALIGNMENT) * LOGITS_ALIGNMENT
+    limit = LOSS_CHUNK_BYTES.get(hidden.device.type, LOSS_CHUNK_BYTES["cuda"])
+    rows = max(1, limit // (4 * width))
+    memory = hidden.new_empty(min(rows, len(hidden)), width, dtype=torch.float32)
     for start in range(0, len(hidden), rows):
         part = slice(start, start + rows)
-        yield part, (hidden[part] @ table.T).float()
+        states = hidden[part]
+        logits = memory[: len(states)]
+        logits[:, vocab_size:] = float("-inf")
+        if states.dtype == torch.float32:
+            torch.mm(states, table.T, out=logits[:, :vocab_size])
+        else:
+            logits[:, :vocab_size] = states @ table.T
+        yield part, logits
 
 
 class _FusedLMLoss(torch.autograd.Function):
@@ -608,15 +693,21 @@ class _FusedLMLoss(torch.autograd.Function):
                 grad_hidden = torch.empty_like(hidden)
                 grad_table = torch.zeros_like(table)
             for rows, logits in _logit_chunks(states, low_table):
-                target = targets[rows, None]
-                log_norm = logits.logsumexp(1, keepdim=True)
-                loss += ((log_norm - logits.gather(1, target)).squeeze(1) * weights[rows]).sum()
+                target, weight = targets[rows, None], weights[rows, None]
+                wanted, highest = logits.gather(1, target), logits.amax(1, keepdim=True)
+                probs = torch.softmax(logits, 1, out=logits if device == "cpu" else None)
+                # The likeliest token is never so unlikely that its logarithm is inexact.
+                log_norm = highest - probs.amax(1, keepdim=True).log()
+                loss += ((log_norm - wanted) * weight).sum()
                 if needed:
-                    probs = logits.sub_(log_norm).exp_()
                     probs.scatter_add_(1, target, probs.new_full((), -1.0).expand_as(target))
-                    grad_logits = probs.mul_(weights[rows, None]).to(dtype)
-                    grad_hidden[rows] = grad_logits @ low_table
-                    grad_table += grad_logits.T @ states[rows]
+                    errors = probs[:, : len(table)].to(dtype)
+                    grad_hidden[rows] = (errors @ low_table) * weight
+                    weighted = (states[rows] * weight).to(dtype)
+                    if dtype == grad_table.dtype:
+                        grad_table.addmm_(errors.T, weighted)
+                    else:
+                        grad_table += errors.T @ weighted
         if needed:
             ctx.save_for_backward(grad_hidden, grad_table)
         return loss

@@ -9,7 +9,7 @@ import torch
 
 from gpt1.config import GPTConfig
 from gpt1.model import GPT
-from gpt1.model import LOSS_CHUNK_BYTES as CHUNK_OF_THE_LOSS
+from gpt1.model import LOSS_CHUNK_BYTES as CHUNKS_OF_THE_LOSS
 from gpt1.scaling import SIZES
 from gpt1.scaling.memory import (
     LOSS_CHUNK_BYTES,
@@ -39,7 +39,7 @@ def test_parameters_are_those_of_the_network(size: str) -> None:
 
 
 def test_the_loss_holds_as_much_as_the_network_says() -> None:
-    assert LOSS_CHUNK_BYTES == CHUNK_OF_THE_LOSS
+    assert CHUNKS_OF_THE_LOSS["cuda"] == LOSS_CHUNK_BYTES
 
 
 def saved_bytes(blocks: int) -> int:
