@@ -456,6 +456,14 @@ def test_a_frozen_table_gets_no_gradient_and_the_states_still_do() -> None:
     assert_close(torch.autograd.grad(lm_loss(hidden, table.detach(), targets), hidden), expected)
 
 
+def test_the_gradients_of_a_loss_are_not_given_out_twice() -> None:
+    hidden, table, targets, _ = loss_inputs(5)
+    loss = lm_loss(hidden, table, targets)
+    torch.autograd.grad(2 * loss, hidden, retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(2 * loss, hidden)
+
+
 def test_the_models_loss_is_cross_entropy_of_its_logits_over_what_is_not_ignored() -> None:
     ids = random_ids(3, 12)
     labels = ids.masked_fill(random_ids(3, 12, seed=1) < 20, IGNORED)

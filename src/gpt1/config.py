@@ -241,7 +241,8 @@ class TrainingConfig:
     batch_size: int = 32
     """Sequences per optimizer update."""
     micro_batch_size: int | None = None
-    """Sequences per forward pass: fewer need less memory, same update. Default: batch_size."""
+    """Sequences per forward pass: fewer need less memory, same update. Default: batch_size, or, for
+    a language model on a CPU, as many as have 1,024 tokens."""
     seq_len: int | None = None
     """Tokens per sequence. Default: the model's n_positions."""
     seed: int = 42

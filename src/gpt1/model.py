@@ -691,7 +691,7 @@ class _FusedLMLoss(torch.autograd.Function):
             needed = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
             if needed:
                 grad_hidden = torch.empty_like(hidden)
-                grad_table = torch.zeros_like(table)
+                grad_table = (torch.empty_like if len(targets) else torch.zeros_like)(table)
             for rows, logits in _logit_chunks(states, low_table):
                 target, weight = targets[rows, None], weights[rows, None]
                 wanted, highest = logits.gather(1, target), logits.amax(1, keepdim=True)
@@ -704,15 +704,23 @@ class _FusedLMLoss(torch.autograd.Function):
                     errors = probs[:, : len(table)].to(dtype)
                     grad_hidden[rows] = (errors @ low_table) * weight
                     weighted = (states[rows] * weight).to(dtype)
-                    if dtype == grad_table.dtype:
-                        grad_table.addmm_(errors.T, weighted)
-                    else:
-                        grad_table += errors.T @ weighted
+                    _add_product(grad_table, errors.T, weighted, first=rows.start == 0)
         if needed:
             ctx.save_for_backward(grad_hidden, grad_table)
         return loss
 
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        # In place, as the table's is large: PyTorch refuses a second backward pass over them.
         grad_hidden, grad_table = ctx.saved_tensors
-        return grad_hidden * grad_loss, grad_table * grad_loss, None, None
+        return grad_hidden.mul_(grad_loss), grad_table.mul_(grad_loss), None, None
+
+
+def _add_product(total: Tensor, a: Tensor, b: Tensor, *, first: bool) -> None:
+    """Add ``a @ b`` to a sum, or, if it is the first, begin the sum with it."""
+    if a.dtype == total.dtype:
+        torch.addmm(total, a, b, beta=0 if first else 1, out=total)
+    elif first:
+        total.copy_(a @ b)
+    else:
+        total += a @ b

@@ -42,11 +42,13 @@ from gpt1.training.distributed import (
     shard,
     whole,
 )
+from gpt1.training.heap import kept_memory
 from gpt1.training.interrupt import StopRequest, stop_on_interrupt
 from gpt1.training.journal import Journal, Sample
 from gpt1.training.measuring import Movement, Utilization, peak_memory_bytes
 from gpt1.training.objectives import Objective
 from gpt1.training.optimizer import build_optimizers
+from gpt1.training.parts import part_size
 from gpt1.training.schedule import lr_factor
 from gpt1.training.state import LoopState, load_state, save_state
 from gpt1.training.tracking import LogWatcher, Watcher
@@ -138,6 +140,7 @@ class Trainer:
             job.out if self.processes.main else None, self.state.step, config.track
         )
         self.utilization: Utilization | None = None
+        self.part_size = part_size(model, config)
 
     def _has_state(self, out: Path) -> bool:
         """False where a run was killed before it saved a state; a complete one always has some."""
@@ -164,6 +167,7 @@ class Trainer:
         try:
             with (
                 stop_on_interrupt(patient=self.processes.world > 1) as self.stop,
+                kept_memory(self.model.device.type),
                 replicated(self.model, self.config.parallel) as self.replica,
             ):
                 return self._run()
@@ -310,7 +314,7 @@ class Trainer:
         there is nothing left to read, a part without targets fills the place.
         """
         world, objective, train = self.processes.world, self.job.objective, self.job.train
-        size = self.config.micro_batch_size or self.config.batch_size
+        size = self.part_size
         mine = np.array_split(indices, world)[self.processes.rank]
         parts = [train.rows(mine[i : i + size]) for i in range(0, len(mine), size)]
         counts = [objective.count(part) for part in parts]
@@ -427,7 +431,7 @@ class Trainer:
         valid = self.job.valid
         if valid is None:
             raise TrainingError("there is no validation data to compute a loss on")
-        size = self.config.micro_batch_size or self.config.batch_size
+        size = self.part_size
         batches = steps_per_epoch(len(valid), size)
         batches = min(batches, self.config.eval_batches or batches)
         self.model.eval()

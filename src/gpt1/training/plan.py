@@ -19,6 +19,7 @@ from gpt1.training.checkup import BYTES_PER_WEIGHT, Checkup
 from gpt1.training.distributed import refuse_many
 from gpt1.training.doctor import Finding, diagnose
 from gpt1.training.objectives import Objective
+from gpt1.training.parts import part_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +118,7 @@ def activation_bytes(
     precision = torch.bfloat16 if training.precision == "bf16" else torch.float32
     with torch.autocast(network.device.type, precision, enabled=training.precision == "bf16"):
         one, two = (kept_bytes(network, partial(forward, number)) for number in (1, 2))
-    size = min(training.micro_batch_size or training.batch_size, training.batch_size)
+    size = min(part_size(network, training), training.batch_size)
     return one + (size - 1) * (two - one)
 
 
