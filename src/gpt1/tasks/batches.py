@@ -19,7 +19,7 @@ from torch import Tensor
 from gpt1.data.packing import PADDING_ID
 from gpt1.tasks.encoding import Encoded
 
-LENGTH_JITTER = 0.05
+LENGTH_JITTER = 0.01
 """Lengths are sorted after a random change of at most this share, so that batches vary."""
 
 
@@ -105,13 +105,14 @@ class LengthOrder:
         return self._last[1]
 
     def _order(self, batch_size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        order = rng.permutation(len(self.lengths))
-        full = len(order) // batch_size * batch_size
-        numbers, rest = order[:full], order[full:]
-        jitter = rng.uniform(1 - LENGTH_JITTER, 1 + LENGTH_JITTER, full)
+        numbers = rng.permutation(len(self.lengths))  # so that those of one length are mixed
+        jitter = rng.uniform(1 - LENGTH_JITTER, 1 + LENGTH_JITTER, len(numbers))
         by_length = numbers[np.argsort(self.lengths[numbers] * jitter, kind="stable")]
-        batches = by_length.reshape(-1, batch_size)
-        return np.concatenate([rng.permutation(batches).ravel(), rest])
+        full, rest = divmod(len(numbers), batch_size)
+        start = batch_size * int(rng.integers(full, endpoint=True))  # of the batch that is not full
+        last = by_length[start : start + rest]
+        batches = np.delete(by_length, np.s_[start : start + rest]).reshape(-1, batch_size)
+        return np.concatenate([rng.permutation(batches).ravel(), last])
 
 
 def collate(
