@@ -49,8 +49,10 @@ class TaskBatch(NamedTuple):
     labels: Tensor
 
     def to(self, device: torch.device) -> TaskBatch:
-        """The same batch on a device."""
-        return TaskBatch(*(None if x is None else x.to(device) for x in self))  # type: ignore[arg-type]
+        """The same batch on a device; from pinned memory, copied while the program goes on."""
+        fast = device.type == "cuda"
+        moved = (None if x is None else x.to(device, non_blocking=fast) for x in self)
+        return TaskBatch(*moved)  # type: ignore[arg-type]
 
 
 class TaskRows:

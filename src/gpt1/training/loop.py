@@ -33,6 +33,7 @@ from gpt1.data.batches import (
 )
 from gpt1.errors import TrainingError
 from gpt1.task_model import TaskModel
+from gpt1.training.ahead import Ahead, pinned
 from gpt1.training.distributed import (
     compile_blocks,
     current,
@@ -141,6 +142,7 @@ class Trainer:
         )
         self.utilization: Utilization | None = None
         self.part_size = part_size(model, config)
+        self.input = Ahead(self._read, self.total_steps, threads=0)
 
     def _has_state(self, out: Path) -> bool:
         """False where a run was killed before it saved a state; a complete one always has some."""
@@ -169,6 +171,7 @@ class Trainer:
                 stop_on_interrupt(patient=self.processes.world > 1) as self.stop,
                 kept_memory(self.model.device.type),
                 replicated(self.model, self.config.parallel) as self.replica,
+                Ahead(self._read, self.total_steps, threads=int(self._on_gpu)) as self.input,
             ):
                 return self._run()
         finally:
@@ -260,7 +263,7 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak_lr"] * factor
         indices = self._indices(step)
-        loss, targets = self._backward(indices)
+        loss, targets = self._backward(step)
         grad_norm = self._clip()
         movement = None
         if math.isfinite(loss) and math.isfinite(grad_norm):
@@ -286,13 +289,17 @@ class Trainer:
         sequences, config = len(self.job.train), self.config
         return batch_indices(sequences, config.batch_size, step, config.seed, self.job.order)
 
-    def _backward(self, indices: NDArray[np.int64]) -> tuple[float, int]:
+    @property
+    def _on_gpu(self) -> bool:
+        return self.model.device.type == "cuda"
+
+    def _backward(self, step: int) -> tuple[float, int]:
         """Mean loss of the batch and its number of targets; gradients of that mean are left behind.
 
         Each part of the batch weighs as much as it has targets, so the update depends neither on
         ``micro_batch_size`` nor on the number of processes.
         """
-        parts, counts = self._parts(indices)
+        parts, counts = self.input.of(step)
         world, objective = self.processes.world, self.job.objective
         targets = int(self.processes.totals(sum(counts))[0])
         total = torch.zeros((), device=self.model.device)
@@ -307,13 +314,14 @@ class Trainer:
             total += share.detach() / world
         return self.processes.totals(float(total))[0], targets
 
-    def _parts(self, indices: NDArray[np.int64]) -> tuple[list[Any], list[int]]:
+    def _read(self, step: int) -> tuple[list[Any], list[int]]:
         """What this process reads of a batch, and how many targets each part has.
 
         All processes have the same number of parts, as each takes part in every exchange; where
         there is nothing left to read, a part without targets fills the place.
         """
         world, objective, train = self.processes.world, self.job.objective, self.job.train
+        indices = self._indices(step)
         size = self.part_size
         mine = np.array_split(indices, world)[self.processes.rank]
         parts = [train.rows(mine[i : i + size]) for i in range(0, len(mine), size)]
@@ -322,7 +330,7 @@ class Trainer:
         for _ in range(most - len(parts)):
             parts.append(train.rows(indices[:1]))
             counts.append(0)
-        return parts, counts
+        return [pinned(part) for part in parts] if self._on_gpu else parts, counts
 
     def _clip(self) -> float:
         """Scale the gradients down to the allowed global norm; returns the norm before."""
