@@ -15,7 +15,17 @@ from benchmarks.options import ROOT, Options
 from benchmarks.peers import PRECISIONS
 from gpt1.errors import Gpt1Error
 
-BENCHMARKS = ("decode", "tokenize", "pack", "finetune", "task", "startup", "step", "exports")
+BENCHMARKS = (
+    "decode",
+    "tokenize",
+    "pack",
+    "finetune",
+    "task",
+    "startup",
+    "step",
+    "exports",
+    "train",
+)
 APART = ("gpu",)
 """Run when named."""
 HISTORY = ROOT / "benchmarks" / "history.jsonl"

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,10 +29,12 @@ from benchmarks import (
     startup,
     step,
     task,
+    train,
 )
 from benchmarks.__main__ import main
 from benchmarks.child import call
 from benchmarks.machine import bandwidth_probe, facts, peak_rss_mb, product_probe
+from benchmarks.nanogpt import NanoGPT, Shape
 from benchmarks.options import Options
 from benchmarks.page import CAPTION
 from benchmarks.peers import PEERS, PRECISIONS, installed, llama_cpp, side
@@ -395,6 +398,27 @@ def test_task_has_the_same_loss_on_all_sides(tiny: Options) -> None:
         "transformers",
     ]
     assert found.same == {"loss of the options at the start": True}
+
+
+def test_train_compares_every_peer_in_time_and_memory() -> None:
+    found = train.run(Options(quick=True))
+    peers = ["nanoGPT", "nanoGPT in parts", "transformers"]
+    peers += ["litgpt"] if find_spec("litgpt") else []
+    name = next(iter(train.QUICK))
+    assert measures(found) == [
+        *((name, peer) for peer in peers * 2),
+        (f"operations, {name}", "a product of matrices"),
+        (f"peak memory, {name}", ""),
+        *((f"peak memory, {name}", peer) for peer in peers),
+    ]
+
+
+def test_train_compares_models_of_one_size() -> None:
+    shape = {**train.TINY, "n_positions": 8}
+    ours = GPT(GPTConfig(**shape))
+    theirs = NanoGPT(Shape(**shape))
+    last_norm = 2 * shape["n_embd"]
+    assert sum(p.numel() for p in theirs.parameters()) == ours.num_parameters() + last_norm
 
 
 @pytest.mark.slow
