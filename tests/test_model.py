@@ -16,12 +16,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel
 
 from gpt1.config import GPTConfig
+from gpt1.fused import attend_blocks, packed_blocks
 from gpt1.model import (
     GPT,
     IGNORED,
     LOGITS_ALIGNMENT,
     LONG_TEXT,
     LOSS_CHUNK_BYTES,
+    Blocks,
     KVCache,
     attention_weights,
     lm_loss,
@@ -389,6 +391,22 @@ def test_packed_texts_have_the_loss_and_gradients_of_separate_ones(lengths: Leng
             loss += share * part_loss
             total = {name: total[name] + share * part[name] for name in total}
     assert_close(actual, (loss, total))
+
+
+@torch.no_grad()  # on a CPU, FlexAttention has no backward pass
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_packed_texts_have_the_same_logits_by_the_attention_of_a_gpu() -> None:
+    ids, _, segment_ids = packed([[5, 3], [1, 11], [12]])
+    q, k, v = torch.randn(3, 3, 2, 12, 8, generator=torch.Generator().manual_seed(0)).unbind(0)
+    actual = attend_blocks(q, k, v, packed_blocks(segment_ids))
+    weights = attention_weights(q, k, packed_mask(segment_ids), causal=False)
+    assert_close(actual, weights @ v)
+    # A model takes it where it has been told to, and its other ways do not apply.
+    model = strong_model().double()
+    expected = logits(model, ids, segment_ids=segment_ids)
+    model.attends_in_blocks = True
+    assert isinstance(model._visible(ids, segment_ids), Blocks)
+    assert_close(logits(model, ids, segment_ids=segment_ids), expected)
 
 
 def test_padding_sees_nothing_of_the_texts_nor_they_of_it() -> None:

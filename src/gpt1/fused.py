@@ -1,9 +1,9 @@
-"""Attention within the texts of a batch, for CPUs; `gpt1.model` calls it.
+"""Attention within the texts of a batch; `gpt1.model` calls it.
 
-The scores of a few queries at a time are made, used and dropped, in the forward pass and again in
-the backward pass, and no score above the diagonal or between two texts is computed: the memory is
-that of one block of scores, and the products of matrices, which the CPU's libraries do at full
-speed, are nearly all of the time.
+On a GPU it is PyTorch's FlexAttention. On a CPU, the scores of a few queries at a time are made,
+used and dropped, in the forward pass and again in the backward pass, and next to no score above the
+diagonal and none between two texts is computed: the memory is that of one block of scores, and
+products of matrices are nearly all of the time.
 
 Shapes: ``N`` tokens of all texts behind one another, ``S`` texts, ``H`` heads, ``K`` head size,
 ``Q`` queries of a block, ``P`` keys they may see.
@@ -38,6 +38,42 @@ def attend(qkv: Tensor, starts: Tensor, dropout: float = 0.0) -> Tensor:
     """
     seed = int(torch.randint(2**62, ())) if dropout else 0
     mixed: Tensor = _attend(qkv, starts, dropout, seed)
+    return mixed
+
+
+def packed_blocks(segment_ids: Tensor) -> Any:
+    """Which blocks of scores packed texts need, for `attend_blocks`.
+
+    Args:
+        segment_ids: ``(B, T)``, int64: which text of its row a token belongs to.
+
+    Returns:
+        A ``BlockMask``: the same segment, and not later.
+    """
+    from torch.nn.attention.flex_attention import create_block_mask  # not above: it takes long
+
+    def visible(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return (key <= query) & (segment_ids[row, key] == segment_ids[row, query])
+
+    rows, length = segment_ids.shape
+    return create_block_mask(visible, rows, None, length, length, device=str(segment_ids.device))
+
+
+def attend_blocks(q: Tensor, k: Tensor, v: Tensor, mask: Any) -> Tensor:
+    """Attention by PyTorch's FlexAttention, which is fast where ``torch.compile`` compiles it.
+
+    Args:
+        q: ``(B, H, T, K)``.
+        k: ``(B, H, T, K)``.
+        v: ``(B, H, T, K)``.
+        mask: From `packed_blocks`.
+
+    Returns:
+        ``(B, H, T, K)``.
+    """
+    from torch.nn.attention.flex_attention import flex_attention
+
+    mixed: Tensor = flex_attention(q, k, v, block_mask=mask)
     return mixed
 
 

@@ -193,6 +193,9 @@ def compile_blocks(model: Backbone | TaskModel) -> None:
         raise ConfigError("compile is on but an LSTM has no blocks to compile; turn it off")
     for block in _blocks(model):
         block.compile()
+    backbone = model.backbone if isinstance(model, TaskModel) else model
+    if isinstance(backbone, GPT):
+        backbone.attends_in_blocks = backbone.device.type == "cuda"
 
 
 def _blocks(model: Backbone | TaskModel) -> list[nn.Module]:

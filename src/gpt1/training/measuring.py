@@ -54,10 +54,14 @@ class Movement:
         self.before = [matrix.clone() for matrix in self.matrices]
 
     def ratio(self) -> float:
-        """Norm of the update over the norm of the weights before it; 0 where these are 0."""
-        moved = [after - before for after, before in zip(self.matrices, self.before, strict=True)]
+        """Norm of the update over the norm of the weights before it; 0 where these are 0.
+
+        To be asked once: the copy becomes the update, as a third of that size would be too much.
+        """
         weights = _norm(self.before)
-        return _norm(moved) / weights if weights else 0.0
+        for before, after in zip(self.before, self.matrices, strict=True):
+            before.sub_(after)
+        return _norm(self.before) / weights if weights else 0.0
 
 
 def _norm(tensors: Sequence[Tensor]) -> float:
