@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from tokenizers import models
 
+from gpt1.native.words import NEWLINE as NEWLINE_CLASS
+from gpt1.native.words import SPACE, WORD, Vocabulary, WordTable
 from gpt1.pretokenize import depends_on_neighbours, split_line, standardize
 from gpt1.text.alignment import Span, align
 from gpt1.text.english_rules import SEPARATORS, special_cases
@@ -30,7 +32,7 @@ _STANDARD = {"\u2014": "-", "\u2013": "-", "\u2015": "-", "\u2026": "...", "\u00
 _WIDE_SPACES = [chr(code) for code in range(128, 0x3001) if chr(code).isspace()]
 _ID_BYTES = array("i").itemsize
 _TEXT_END = "\0"  # repaired text holds none
-_SPACE, _NEWLINE, _MARK, _OTHER = 0, 1, 2, 255
+_SPACE, _NEWLINE, _MARK, _OTHER = SPACE, NEWLINE_CLASS, WORD, 255
 
 
 def _class_of(character: str) -> int:
@@ -54,6 +56,7 @@ class OriginalMode:
 
     Args:
         model: The vocabulary and its merges.
+        vocabulary: The same in the C++ library, or None to do without.
 
     Attributes:
         blank: Where a long repaired text may be cut without a change of its ids: not in a run of
@@ -62,8 +65,11 @@ class OriginalMode:
 
     blank = re.compile(r"(?<=[a-z])\s(?=[a-z])")
 
-    def __init__(self, model: models.BPE) -> None:
+    def __init__(self, model: models.BPE, vocabulary: Vocabulary | None = None) -> None:
         self._model = model
+        self._table = None
+        if vocabulary:
+            self._table = WordTable(vocabulary, "original", _CLASSES, self._split, _special_chunks)
         self._words = word_model(model)
         self._cache = WordCache(self._split)
         self._known: dict[str, bytes] = {}
@@ -81,6 +87,8 @@ class OriginalMode:
         have the ids of the whole.
         """
         data = standard_bytes(_TEXT_END.join([*texts, ""]))
+        if self._table:
+            return self._table.encode(data)
         starts, ends = chunk_bounds(data)
         text_ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord(_TEXT_END))
         return self._cache.encode(data, starts, ends, text_ends)
@@ -131,6 +139,10 @@ class OriginalMode:
                 self._known_bytes += len(ids)
             found.append(ids)
         return found
+
+
+def _special_chunks() -> list[bytes]:
+    return [case.encode() for case in special_cases()]
 
 
 def standard_bytes(text: str) -> bytes:
