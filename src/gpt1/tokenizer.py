@@ -254,7 +254,7 @@ class Tokenizer:
         vocabulary = Vocabulary.of(spec["model"])
         if self.mode == "original":
             return OriginalMode(self._marked.model, vocabulary)
-        return BertMode(spec, vocabulary)
+        return BertMode(self._marked, spec, vocabulary)
 
     def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
         """Return the ids of one text.

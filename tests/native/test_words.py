@@ -71,7 +71,7 @@ def plainly(tokenizer: Tokenizer, mode: str) -> Tokenizer:
 def plain_mode(tokenizer: Tokenizer) -> Mode:
     if tokenizer.mode == "original":
         return OriginalMode(tokenizer._marked.model)
-    return BertMode(json.loads(tokenizer._marked.to_str()))
+    return BertMode(tokenizer._marked, json.loads(tokenizer._marked.to_str()))
 
 
 def assert_same(tokenizer: Tokenizer, mode: str, texts: Sequence[str]) -> None:

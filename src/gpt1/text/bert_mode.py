@@ -55,7 +55,8 @@ class BertMode:
     """Ids of texts split by the BERT rules.
 
     Args:
-        spec: A `tokenizer.json` with the whole pipeline; its special tokens are not parsed.
+        rust: The whole pipeline; its special tokens are not parsed.
+        spec: It, as in a `tokenizer.json`.
         vocabulary: Its model in the C++ library, or None to do without.
 
     Attributes:
@@ -65,20 +66,15 @@ class BertMode:
 
     blank = re.compile("[ \t\n\r]")
 
-    def __init__(self, spec: Mapping[str, Any], vocabulary: Vocabulary | None = None) -> None:
-        self._spec = spec
+    def __init__(
+        self, rust: Tokenizer, spec: Mapping[str, Any], vocabulary: Vocabulary | None = None
+    ) -> None:
+        self._rust = _without_special_tokens(rust, spec)
         self._usable = _splits_by_bert_rules(spec)
         self._table = None
         if vocabulary and self._usable:
             classes = bytes(map(_class_of, range(256)))
             self._table = WordTable(vocabulary, "bert", classes, self._split_odd)
-
-    @cached_property
-    def _rust(self) -> Tokenizer:
-        rust = Tokenizer.from_str(json.dumps(self._spec))
-        # State of the object that no file keeps.
-        rust.encode_special_tokens = True
-        return rust
 
     @cached_property
     def _words(self) -> Tokenizer:
@@ -146,6 +142,23 @@ class BertMode:
         return Split(ids, sizes, np.zeros(len(words), np.bool_))
 
 
+def _without_special_tokens(rust: Tokenizer, spec: Mapping[str, Any]) -> Tokenizer:
+    """The pipeline, in which special tokens are ordinary text."""
+    if _are_special(spec):
+        plain = Tokenizer(rust.model)  # shares the model, which takes long to build
+        plain.normalizer, plain.pre_tokenizer = rust.normalizer, rust.pre_tokenizer
+        return plain
+    plain = Tokenizer.from_str(json.dumps(spec))
+    # State of the object that no file keeps.
+    plain.encode_special_tokens = True
+    return plain
+
+
+def _are_special(spec: Mapping[str, Any]) -> bool:
+    """Whether all added tokens are; others are parsed anywhere."""
+    return all(token["special"] for token in spec["added_tokens"])
+
+
 def _word_bounds(data: bytes) -> tuple[Places, Places]:
     """Where words start, and where they end (exclusive)."""
     classes = np.frombuffer(b"%c%b%c" % (_SPACE, data.translate(_CLASSES), _SPACE), np.uint8)
@@ -163,10 +176,9 @@ def _splits_by_bert_rules(spec: Mapping[str, Any]) -> bool:
         step["type"] == "Replace" and _is_other(step["pattern"].get("String", "a"))
         for step in steps[:-1]
     )
-    special = all(token["special"] for token in spec["added_tokens"])
     splitter = spec["pre_tokenizer"] or {}
     by_rules = steps[-1] == _BERT_NORMALIZER and splitter == {"type": "BertPreTokenizer"}
-    return harmless and special and by_rules
+    return harmless and by_rules and _are_special(spec)
 
 
 def _is_other(pattern: str) -> bool:
