@@ -46,7 +46,7 @@ public:
         int32_t id = 0;
         for_each_part(pieces, [&](string_view piece) { ids_.emplace(piece, id++); });
         size_t size = 1 << 10;
-        while (size < pieces.size() / 2) size *= 2;
+        while (size < static_cast<size_t>(std::count(merges.begin(), merges.end(), '\0'))) size *= 2;
         slots_.resize(size);
         std::string both;
         uint32_t rank = 0;
@@ -65,58 +65,45 @@ public:
                 ascii_[last][c] = find(std::string(1, static_cast<char>(c)), last);
     }
 
-    // Append the ids of a word, merging as the `tokenizers` library does.
+    // Append the ids of a word of up to LONGEST bytes, merging as the `tokenizers` library does.
     void encode(string_view word, std::vector<int32_t>& to) const {
-        thread_local std::vector<Symbol> symbols;
-        thread_local std::vector<Merge> queue;
-        symbols.clear(), queue.clear();
-        for (size_t at = 0; at < word.size();) {
+        int32_t ids[LONGEST];
+        const Slot* merges[LONGEST];  // of each symbol with the one behind it
+        int count = 0;
+        for (size_t at = 0; at < word.size(); count++) {
             const uint8_t c = word[at];
             const size_t size = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
             const bool last = at + size >= word.size();
-            const int32_t id = c < 0x80 ? ascii_[last][c] : find(std::string(word.substr(at, size)), last);
-            const int32_t number = static_cast<int32_t>(symbols.size());
-            symbols.push_back({id, number - 1, last ? -1 : number + 1});
+            ids[count] = c < 0x80 ? ascii_[last][c] : find(std::string(word.substr(at, size)), last);
             at += size;
         }
-        for (size_t i = 1; i < symbols.size(); i++) offer(symbols, queue, static_cast<int32_t>(i) - 1);
-        while (!queue.empty()) {
-            const Merge top = queue.front();
-            std::pop_heap(queue.begin(), queue.end());
-            queue.pop_back();
-            Symbol& left = symbols[top.at];
-            if (left.id < 0 || left.next < 0) continue;
-            Symbol& right = symbols[left.next];
-            const Slot& now = slot(left.id, right.id);
-            if (now.pair != pair(left.id, right.id) || now.merged != top.merged) continue;
-            left.id = top.merged;
-            left.next = right.next;
-            right.id = GONE;
-            if (left.next >= 0) symbols[left.next].previous = top.at;
-            if (left.previous >= 0) offer(symbols, queue, left.previous);
-            offer(symbols, queue, top.at);
+        for (int i = 0; i + 1 < count; i++) merges[i] = &slot(ids[i], ids[i + 1]);
+        for (;;) {
+            int best = -1;
+            uint32_t least = NEVER;
+            for (int i = 0; i + 1 < count; i++)
+                if (merges[i]->rank < least) least = merges[i]->rank, best = i;
+            if (best < 0) break;
+            ids[best] = merges[best]->merged;
+            count--;
+            std::copy(ids + best + 2, ids + count + 1, ids + best + 1);
+            std::copy(merges + best + 1, merges + count, merges + best);
+            if (best > 0) merges[best - 1] = &slot(ids[best - 1], ids[best]);
+            if (best + 1 < count) merges[best] = &slot(ids[best], ids[best + 1]);
         }
-        for (const Symbol& symbol : symbols)
-            if (symbol.id >= 0) to.push_back(symbol.id);
+        to.insert(to.end(), ids, ids + count);
     }
 
+    static constexpr size_t LONGEST = 64;
+
 private:
-    static constexpr int32_t GONE = -1;
     static constexpr uint64_t FREE = ~uint64_t{0};
+    static constexpr uint32_t NEVER = ~uint32_t{0};
 
     struct Slot {
         uint64_t pair = FREE;
-        uint32_t rank = 0;
+        uint32_t rank = NEVER;
         int32_t merged = 0;
-    };
-    struct Symbol {
-        int32_t id, previous, next;
-    };
-    struct Merge {
-        uint32_t rank;
-        int32_t at, merged;
-        // The heap's top is its greatest: of lowest rank, then leftmost.
-        bool operator<(const Merge& o) const { return rank != o.rank ? rank > o.rank : at > o.at; }
     };
 
     static uint64_t pair(int32_t left, int32_t right) {
@@ -133,15 +120,6 @@ private:
     }
     Slot& slot(int32_t left, int32_t right) {
         return const_cast<Slot&>(static_cast<const Vocabulary*>(this)->slot(left, right));
-    }
-
-    void offer(const std::vector<Symbol>& symbols, std::vector<Merge>& queue, int32_t at) const {
-        if (symbols[at].next < 0) return;
-        const int32_t left = symbols[at].id, right = symbols[symbols[at].next].id;
-        const Slot& found = slot(left, right);
-        if (found.pair == FREE) return;
-        queue.push_back({found.rank, at, found.merged});
-        std::push_heap(queue.begin(), queue.end());
     }
 
     int32_t find(std::string character, bool last) const {
@@ -324,6 +302,11 @@ public:
     }
 
 private:
+    // Whether words were read; or some are missing; or they cannot be read one by one.
+    enum State { READ, MISSED, STOPPED };
+
+    static constexpr size_t PADDING = 17;  // bytes behind a line that can be read: a space, and for `Table::key`
+
     struct Line {
         const char *begin, *end;
     };
@@ -354,7 +337,7 @@ private:
     // Append the ids of a line; where that is not possible yet, leave a gap.
     void read(Line line, size_t text) {
         const size_t first = ids_.size();
-        line_.assign(line.begin, line.end).append(17, '\0');
+        line_.assign(line.begin, line.end).append(PADDING, '\0');
         const bool done = mode_ == BERT ? read_bert(line) : read_original();
         if (done) return;
         ids_.resize(first);
@@ -362,72 +345,85 @@ private:
     }
 
     bool read_original() {
-        is_social_ = false;
-        if (read_words(0, line_.size() - 17)) return true;
-        if (!is_social_) return false;
+        const size_t first = ids_.size();
+        const State state = read_words(0, line_.size() - PADDING);
+        if (state != STOPPED) return state == READ;
+        ids_.resize(first);
         // Its chunks depend on one another: all of the line is one word.
-        size_t begin = 0, end = line_.size() - 17;
+        size_t begin = 0, end = line_.size() - PADDING;
         while (class_of(line_[begin]) == SPACE) begin++;
         while (class_of(line_[end - 1]) == SPACE) end--;
-        ids_.resize(ids_.size() - social_ids_);
-        const Table::Key key = Table::key({line_.data() + begin, end - begin});
-        const Table::Entry* found = table_.find(key);
-        if (!found) return miss(key.word);
+        return read_word({line_.data() + begin, end - begin});
+    }
+
+    bool read_bert(Line line) {
+        const size_t size = line_.size() - PADDING, first = ids_.size();
+        char* const lower = line_.data();
+        for (size_t i = 0; i < size; i++) lower[i] += lower[i] >= 'A' && lower[i] <= 'Z' ? 0x20 : 0;
+        const State state = read_words(0, size);
+        if (state != STOPPED) return state == READ;
+        ids_.resize(first);
+        bool complete = true;
+        for (size_t begin = 0, end; begin < size; begin = end + 1) {  // stretches between spaces
+            bool is_odd = false;
+            for (end = begin; class_of(lower[end]) != SPACE; end++) is_odd |= class_of(lower[end]) == ODD;
+            if (is_odd) {
+                odd_.assign(line.begin + begin, end - begin).append(PADDING, '\0');
+                complete &= read_word({odd_.data(), end - begin});
+            } else if (begin < end) {
+                complete &= read_words(begin, end) == READ;
+            }
+        }
+        return complete;
+    }
+
+    // What is no simple word.
+    bool read_word(string_view word) {
+        const Table::Entry* found = table_.find(Table::key(word));
+        if (!found) return miss(word);
         table_.append(*found, ids_);
         return true;
     }
 
-    bool read_bert(Line line) {
-        const size_t size = line_.size() - 17;
-        bool is_odd = false;
-        for (size_t i = 0; i < size; i++) is_odd |= class_of(line_[i]) == ODD;
-        for (size_t i = 0; i < size; i++) line_[i] += line_[i] >= 'A' && line_[i] <= 'Z' ? 0x20 : 0;
-        if (!is_odd) return read_words(0, size);
-        bool complete = true;
-        for (size_t begin = 0, end; begin < size; begin = end + 1) {  // stretches between spaces
-            for (end = begin, is_odd = false; class_of(line_[end]) != SPACE; end++)
-                is_odd |= class_of(line_[end]) == ODD;
-            if (end == begin) continue;
-            if (!is_odd) {
-                complete &= read_words(begin, end);
-                continue;
-            }
-            odd_.assign(line.begin + begin, end - begin).append(16, '\0');
-            const Table::Key key = Table::key({odd_.data(), end - begin});
-            if (const Table::Entry* found = table_.find(key))
-                table_.append(*found, ids_);
-            else
-                complete = miss(key.word);
-        }
-        return complete;
-    }
-
-    // The words of a stretch of the line, or as many as are known.
-    bool read_words(size_t at, size_t stop) {
-        bool complete = true;
-        const size_t first = ids_.size();
-        const char* line = line_.data();
-        while (at < stop) {
-            const uint8_t kind = class_of(line[at]);
-            const size_t begin = at++;
+    // Append the ids of the words in a part of the line; stop at what is not to be read word by word.
+    State read_words(size_t begin, size_t end) {
+        State state = READ;
+        const char* const line = line_.data();
+        const size_t count = find_bounds(begin, end);
+        for (size_t i = 0; i < count; i++) {
+            const uint8_t kind = class_of(line[bounds_[i]]);
             if (kind == SPACE) continue;
-            if (kind != SINGLE)
-                while (class_of(line[at]) == kind) at++;
-            const Table::Key key = Table::key({line + begin, at - begin});
+            if (kind == ODD) return STOPPED;
+            const Table::Key key = Table::key({line + bounds_[i], bounds_[i + 1] - bounds_[i]});
             const Table::Entry* found = table_.find(key);
             if (!found) found = derive(key);
             if (!found) {
-                complete = miss(key.word);
+                miss(key.word);
+                state = MISSED;
             } else if (found->flags & SOCIAL) {
-                is_social_ = true;
-                complete = false;
-                break;
+                return STOPPED;
             } else {
                 table_.append(*found, ids_);
             }
         }
-        social_ids_ = ids_.size() - first;
-        return complete;
+        return state;
+    }
+
+    // Where stretches of one class begin, and the end; without a branch that depends on a byte.
+    size_t find_bounds(size_t begin, size_t end) {
+        if (bounds_.size() < end - begin + 2) bounds_.resize(end - begin + 2);
+        const char* const line = line_.data();
+        size_t* const bounds = bounds_.data();
+        size_t count = 0;
+        int before = -1;
+        for (size_t at = begin; at < end; at++) {
+            const uint8_t kind = class_of(line[at]);
+            bounds[count] = at;
+            count += kind != before || kind == SINGLE;
+            before = kind;
+        }
+        bounds[count] = end;
+        return count;
     }
 
     bool miss(string_view word) {
@@ -435,9 +431,10 @@ private:
         return false;
     }
 
-    // A new word that is simple: all of mode bert, and of the other letters, also with a period, or digits.
+    // A new word that is simple: any of mode bert, of the other letters, also with a period, or digits.
     const Table::Entry* derive(const Table::Key& key) {
         const string_view word = key.word;
+        if (word.size() > Vocabulary::LONGEST) return nullptr;
         new_ids_.clear();
         if (mode_ == BERT) {
             vocabulary_.encode(word, new_ids_);
@@ -469,8 +466,7 @@ private:
     std::vector<Gap> gaps_;
     std::vector<std::string> missing_words_;
     std::string missing_, line_, odd_;
-    bool is_social_ = false;
-    size_t social_ids_ = 0;
+    std::vector<size_t> bounds_;
 };
 
 }  // namespace
