@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -191,7 +192,7 @@ class Tokenizer:
         """Id of ``<pad>``, None before it is added."""
         return self._special.get(PAD)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of everything that determines ids: equal prints give equal ids."""
         spec = json.loads(self._marked.to_str())
@@ -239,6 +240,7 @@ class Tokenizer:
         return [self.token_id(name) for name in names]
 
     def _index(self) -> None:
+        self.__dict__.pop("fingerprint", None)
         vocabulary = self._marked.get_vocab()
         self._pieces = sorted(vocabulary, key=vocabulary.__getitem__)
         added = self._marked.get_added_tokens_decoder()
