@@ -23,7 +23,11 @@ constexpr string_view END_OF_WORD = "</w>";
 // Classes of bytes. Bytes of one class that is above ODD make a word together.
 enum Class : uint8_t { SPACE, NEWLINE, SINGLE, ODD };
 enum Mode : int32_t { BERT, ORIGINAL };
-enum Flag : uint8_t { SOCIAL = 1, SPECIAL = 2 };
+enum Flag : uint8_t { SOCIAL = 1 };
+
+// What the table knows beside words, in mode ORIGINAL: what becomes of tails such as 's and ... behind any stem of
+// letters; and the stems for which that does not hold.
+constexpr char TAIL = 1, STEM = 2;
 
 // Parts of a text between zero bytes.
 template <class Each>
@@ -36,7 +40,6 @@ void for_each_part(string_view text, const Each& each) {
 }
 
 bool is_letter(uint8_t c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; }
-bool is_lower(uint8_t c) { return c >= 'a' && c <= 'z'; }
 bool is_digit(uint8_t c) { return c >= '0' && c <= '9'; }
 
 // Pieces and merges; never changes, so that any thread may use it.
@@ -144,7 +147,7 @@ public:
         uint64_t low, high;  // the bytes of a short word; else a hash, and where the copy is
         uint32_t size = 0;   // 0: free
         uint32_t flags;
-        uint32_t first;  // the only id, or where the ids are
+        int32_t first;  // the only id, or where the ids are
         uint32_t count;
     };
 
@@ -175,7 +178,7 @@ public:
         Entry& entry = entries_[place(key)];
         if (entry.size) return words_--, &entry;
         entry = {key.low, key.high, static_cast<uint32_t>(key.word.size()), flags,
-                 static_cast<uint32_t>(count == 1 ? ids[0] : ids_.size()), static_cast<uint32_t>(count)};
+                 count == 1 ? ids[0] : static_cast<int32_t>(ids_.size()), static_cast<uint32_t>(count)};
         if (is_long(key)) {
             entry.high = copies_.size();
             copies_.append(key.word);
@@ -186,9 +189,13 @@ public:
 
     void append(const Entry& entry, std::vector<int32_t>& to) const {
         if (entry.count == 1)
-            to.push_back(static_cast<int32_t>(entry.first));
+            to.push_back(entry.first);
         else
-            to.insert(to.end(), ids_.begin() + entry.first, ids_.begin() + entry.first + entry.count);
+            to.insert(to.end(), ids(entry), ids(entry) + entry.count);
+    }
+
+    const int32_t* ids(const Entry& entry) const {
+        return entry.count == 1 ? &entry.first : ids_.data() + entry.first;
     }
 
     size_t words() const { return words_; }
@@ -431,7 +438,26 @@ private:
         return false;
     }
 
-    // A new word that is simple: any of mode bert, of the other letters, also with a period, or digits.
+    // What becomes of the end of a word: how many of its bytes stay with the stem, and the ids of the rest.
+    const Table::Entry* find_tail(string_view word, size_t letters) {
+        const string_view tail = word.substr(letters);
+        const bool has_s = tail.size() > 1 && tail[0] == '\'' && (tail[1] | 0x20) == 's';
+        if (letters < 3 || tail.find_first_not_of(".:'", has_s ? 2 : 0) != string_view::npos) return nullptr;
+        if (find_marked(STEM, word.substr(0, letters))) return nullptr;
+        std::string key;
+        for (size_t i = letters - 2; i < letters; i++) key.push_back(word[i] & 0x20 ? 'q' : 'Q');
+        key.append(tail);
+        const Table::Entry* found = find_marked(TAIL, key);
+        if (!found) miss(std::string(1, TAIL) + key);
+        return found;
+    }
+
+    const Table::Entry* find_marked(char mark, string_view word) {
+        marked_.assign(1, mark).append(word).append(PADDING, '\0');
+        return table_.find(Table::key({marked_.data(), word.size() + 1}));
+    }
+
+    // A new word that is simple: any of mode bert, of the other letters, also with a tail, or digits.
     const Table::Entry* derive(const Table::Key& key) {
         const string_view word = key.word;
         if (word.size() > Vocabulary::LONGEST) return nullptr;
@@ -439,20 +465,18 @@ private:
         if (mode_ == BERT) {
             vocabulary_.encode(word, new_ids_);
         } else {
-            const auto letters = std::find_if_not(word.begin(), word.end(), is_letter) - word.begin();
-            const auto left = word.size() - letters;
-            if (left == 1 && letters && word.back() == '.' && is_lower(word[letters - 1])) {
-                std::string core(word.substr(0, letters));
-                const Table::Entry* known = table_.find(Table::key(string_view(core.append(16, '\0')).substr(0, letters)));
-                if (known && known->flags & SPECIAL) return nullptr;
-            } else if (left && !std::all_of(word.begin(), word.end(), is_digit)) {
-                return nullptr;
+            const size_t letters = std::find_if_not(word.begin(), word.end(), is_letter) - word.begin();
+            size_t first = word.size();  // the bytes of the first word
+            const Table::Entry* rest = nullptr;
+            if (letters < word.size() && !std::all_of(word.begin(), word.end(), is_digit)) {
+                rest = find_tail(word, letters);
+                if (!rest || rest->flags & SOCIAL) return nullptr;
+                first = letters + table_.ids(*rest)[0];
             }
-            const size_t size = letters ? letters : word.size();
-            std::string lower(word.substr(0, size));
-            for (char& c : lower) c |= 0x20;  // keeps digits
+            std::string lower(word.substr(0, first));
+            for (char& c : lower) c |= 0x20;  // changes nothing but letters here
             vocabulary_.encode(lower, new_ids_);
-            if (size < word.size()) vocabulary_.encode(word.substr(size), new_ids_);
+            if (rest) new_ids_.insert(new_ids_.end(), table_.ids(*rest) + 1, table_.ids(*rest) + rest->count);
         }
         return table_.learn(key, new_ids_.data(), new_ids_.size(), 0);
     }
@@ -465,7 +489,7 @@ private:
     std::vector<int64_t> lengths_;
     std::vector<Gap> gaps_;
     std::vector<std::string> missing_words_;
-    std::string missing_, line_, odd_;
+    std::string missing_, line_, odd_, marked_;
     std::vector<size_t> bounds_;
 };
 

@@ -165,7 +165,8 @@ def test_any_merges_merge_as_in_the_tokenizers_library(
     )
     vocabulary = Vocabulary.of(json.loads(model.__getstate__()))
     assert vocabulary is not None
-    table = words.WordTable(vocabulary, "bert", bytes([0] + [words.WORD] * 255), nothing)
+    classes = bytes([words.SPACE] + [words.WORD] * 255)
+    table = words.WordTable(vocabulary, words.Rules("bert", classes, nothing))
     found, sizes = table.encode("\0".join([*texts, ""]).encode())
     expected, expected_sizes = encode_words(word_model(model), texts)
     assert found.tolist() == expected.tolist()
@@ -206,18 +207,18 @@ def test_a_forked_process_does_not_wait_for_a_thread_it_has_not(
     table = fast._encoder._table  # type: ignore[attr-defined]
     expected = fast.encode(LINES[0])
     inside, leave = Event(), Event()
-    split = table._split
+    memory = table._memory
 
     def slow_split(chunks: list[bytes]) -> Split:
         inside.set()
         leave.wait()
         return split(chunks)
 
-    table._split = slow_split
+    split, memory.split = memory.split, slow_split
     with ThreadPoolExecutor(1) as pool:
         busy = pool.submit(fast.encode, "new: words'.")
         inside.wait()
-        table._split = split
+        memory.split = split
         child = os.fork()
         if not child:
             os._exit(fast.encode(LINES[0]) != expected)

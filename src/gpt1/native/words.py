@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ctypes import Structure, byref, c_int64, c_void_p
 from itertools import chain
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,12 @@ above. In mode ``bert``, all between two spaces is one word if any of its bytes 
 MODES = {"bert": 0, "original": 1}
 """Modes, by the library's numbers."""
 
-_SOCIAL, _SPECIAL = 1, 2
+TAIL, STEM = b"\1", b"\2"
+"""What stands before what is known beside words, in mode ``original``.
+
+Behind `TAIL`: the end of a word, its last two letters as q or Q, with what follows them; its ids
+are how many bytes of that belong to the first word, and the ids of the others.
+"""
 _PLAIN: dict[str, Any] = {
     **dict.fromkeys(("fuse_unk", "byte_fallback", "ignore_merges"), False),
     "dropout": None,
@@ -91,30 +96,34 @@ class Vocabulary:
         return cls(pieces, merges, model["vocab"][model["unk_token"]], loaded)
 
 
+class Rules(NamedTuple):
+    """How text becomes words, as far as the library does not know it.
+
+    Attributes:
+        mode: One of `MODES`.
+        classes: A class for each byte.
+        split: Splits words that are beyond the library's rules, none empty and none twice.
+        known: Words, and `STEM` before stems, to split beforehand. In mode ``original``, words of
+            letters that are not simply words, and stems for which `TAIL` does not hold.
+    """
+
+    mode: str
+    classes: bytes
+    split: Callable[[list[bytes]], Split]
+    known: Callable[[], list[bytes]] = list
+
+
 class WordTable:
     """Ids of texts whose words are looked up. Thread-safe, and whole in a forked process.
 
     Args:
         vocabulary: Encodes words.
-        mode: How text is split, one of `MODES`.
-        classes: A class for each byte.
-        split: Splits words that are beyond the library's rules, none empty and none twice.
-        special: Words that its rules do not hold for.
+        rules: Make words of text.
     """
 
-    def __init__(
-        self,
-        vocabulary: Vocabulary,
-        mode: str,
-        classes: bytes,
-        split: Callable[[list[bytes]], Split],
-        special: Callable[[], list[bytes]] = list,
-    ) -> None:
+    def __init__(self, vocabulary: Vocabulary, rules: Rules) -> None:
         self._vocabulary = vocabulary
-        self._mode = mode
-        self._classes = classes
-        self._split = split
-        self._special = special
+        self._rules = rules
         self._memory: _Memory | None = None
 
     def encode(self, texts: bytes) -> IdsAndSizes:
@@ -129,38 +138,36 @@ class WordTable:
         memory = self._memory
         # What a forked process inherits may be locked, by a thread that it has not, and half done.
         if memory is None or memory.is_full or memory.process != os.getpid():
-            memory = self._memory = self._new_memory()
+            memory = self._memory = _Memory(self._vocabulary, self._rules)
         with memory.lock:
-            return memory.encode(texts, self._split)
-
-    def _new_memory(self) -> _Memory:
-        memory = _Memory(self._vocabulary, MODES[self._mode], self._classes)
-        memory.learn(self._special(), self._split, _SPECIAL)
-        return memory
+            return memory.encode(texts)
 
 
 class _Memory:
     """The words of one process."""
 
-    def __init__(self, vocabulary: Vocabulary, mode: int, classes: bytes) -> None:
-        self.vocabulary = vocabulary
+    def __init__(self, vocabulary: Vocabulary, rules: Rules) -> None:
+        self.vocabulary = vocabulary  # lives as long as the words that use it
         self.library = vocabulary.library
+        self.split = rules.split
         self.lock = Lock()
         self.process = os.getpid()
         self.result = _Result()
-        self.handle = self.library.gpt1_words_new(vocabulary.handle, mode, classes)
+        mode = MODES[rules.mode]
+        self.handle = self.library.gpt1_words_new(vocabulary.handle, mode, rules.classes)
         weakref.finalize(self, _free, self.library.gpt1_words_free, self.handle, self.process)
+        self.learn(rules.known())
 
     @property
     def is_full(self) -> bool:
         return bool(self.result.words > MOST_WORDS or self.result.bytes > MOST_BYTES)
 
-    def encode(self, texts: bytes, split: Callable[[list[bytes]], Split]) -> IdsAndSizes:
+    def encode(self, texts: bytes) -> IdsAndSizes:
         result = self.result
         self.library.gpt1_words_encode(self.handle, texts, len(texts), byref(result))
         while result.missing_size:
             missing = ctypes.string_at(result.missing, result.missing_size)[:-1].split(b"\0")
-            self.learn(list(dict.fromkeys(missing)), split)
+            self.learn(list(dict.fromkeys(missing)))
             self.library.gpt1_words_finish(self.handle, byref(result))
         ids = np.empty(result.count, np.int32)
         lengths = np.empty(result.texts, np.int64)
@@ -168,18 +175,15 @@ class _Memory:
         ctypes.memmove(lengths.ctypes.data, result.lengths, lengths.nbytes)
         return ids, lengths
 
-    def learn(
-        self, words: list[bytes], split: Callable[[list[bytes]], Split], flags: int = 0
-    ) -> None:
+    def learn(self, words: list[bytes]) -> None:
         if not words:
             return
-        ids, sizes, social = split(words)
+        ids, sizes, social = self.split(words)
         data = b"\0".join(words)
-        marks = (social.astype(np.uint8) * _SOCIAL) | flags
         arrays: list[NDArray[Any]] = [
             np.ascontiguousarray(ids, np.int32),
             np.ascontiguousarray(sizes, np.int64),
-            np.ascontiguousarray(marks, np.uint8),
+            np.ascontiguousarray(social, np.uint8),  # `SOCIAL` in the library
         ]
         self.library.gpt1_words_learn(
             self.handle, data, len(data), *(array.ctypes.data for array in arrays)

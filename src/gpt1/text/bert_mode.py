@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from gpt1.native.words import NEWLINE, ODD, SINGLE, SPACE, WORD, Vocabulary, WordTable
+from gpt1.native.words import NEWLINE, ODD, SINGLE, SPACE, WORD, Rules, Vocabulary, WordTable
 from gpt1.text.word_cache import IdsAndSizes, Places, Split, WordCache, encode_words, word_model
 
 CACHE_UP_TO_CORES = 8
@@ -74,7 +74,7 @@ class BertMode:
         self._table = None
         if vocabulary and self._usable:
             classes = bytes(map(_class_of, range(256)))
-            self._table = WordTable(vocabulary, "bert", classes, self._split_odd)
+            self._table = WordTable(vocabulary, Rules("bert", classes, self._split_odd))
 
     @cached_property
     def _words(self) -> Tokenizer:
@@ -88,6 +88,10 @@ class BertMode:
     def repair(text: str) -> str:
         """Replace lone surrogates, which Rust strings cannot hold, one for one."""
         return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+    def repair_all(self, texts: list[str]) -> list[str]:
+        """`repair` each text, most of which need none."""
+        return texts if "".join(texts).isascii() else list(map(self.repair, texts))
 
     def encode(self, texts: Sequence[str]) -> IdsAndSizes:
         """Ids of repaired texts, and how many each has: plain ones looked up, others by Rust."""

@@ -12,14 +12,21 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import models
 
 from gpt1.native.words import NEWLINE as NEWLINE_CLASS
-from gpt1.native.words import SPACE, WORD, Vocabulary, WordTable
-from gpt1.pretokenize import depends_on_neighbours, split_line, standardize
+from gpt1.native.words import SPACE, STEM, TAIL, WORD, Rules, Vocabulary, WordTable
+from gpt1.pretokenize import (
+    depends_on_neighbours,
+    special_stems,
+    split_line,
+    split_tail,
+    standardize,
+)
 from gpt1.text.alignment import Span, align
 from gpt1.text.english_rules import SEPARATORS, special_cases
-from gpt1.text.repair import repair
+from gpt1.text.repair import needs_repair, repair
 from gpt1.text.word_cache import IdsAndSizes, Places, Split, WordCache, word_model
 
 NEWLINE = "\n"
@@ -69,7 +76,8 @@ class OriginalMode:
         self._model = model
         self._table = None
         if vocabulary:
-            self._table = WordTable(vocabulary, "original", _CLASSES, self._split, _special_chunks)
+            rules = Rules("original", _CLASSES, self._split_new, _known_beforehand)
+            self._table = WordTable(vocabulary, rules)
         self._words = word_model(model)
         self._cache = WordCache(self._split)
         self._known: dict[str, bytes] = {}
@@ -79,6 +87,13 @@ class OriginalMode:
     def repair(text: str) -> str:
         """What ftfy makes of the text, without whitespace at its ends."""
         return repair(text).strip()
+
+    def repair_all(self, texts: list[str]) -> list[str]:
+        """`repair` each text, most of which need none."""
+        if not needs_repair("".join(texts).replace("&", "")):
+            texts = [repair(text) if "&" in text else text for text in texts]
+            return list(map(str.strip, texts))
+        return list(map(self.repair, texts))
 
     def encode(self, texts: Sequence[str]) -> IdsAndSizes:
         """Ids of repaired texts, and how many each has.
@@ -126,6 +141,27 @@ class OriginalMode:
         flat = np.frombuffer(b"".join(ids), np.int32)
         return Split(flat, np.add.reduceat(sizes, firsts), social)
 
+    def _split_new(self, chunks: list[bytes]) -> Split:
+        """Split what the C++ library does not know: chunks, and tails of them (see `TAIL`)."""
+        is_tail = np.array([chunk.startswith(TAIL) for chunk in chunks])
+        is_stem = np.array([chunk.startswith(STEM) for chunk in chunks])
+        whole = np.flatnonzero(~(is_tail | is_stem))
+        found = [np.empty(0, np.int32)] * len(chunks)
+        is_social = np.zeros(len(chunks), np.bool_)
+        if len(whole):
+            ids, sizes, is_social[whole] = self._split([chunks[number] for number in whole])
+            for number, part in zip(whole, np.split(ids, np.cumsum(sizes)[:-1]), strict=True):
+                found[number] = part
+        for number in np.flatnonzero(is_tail):
+            found[number], is_social[number] = self._split_tail(chunks[number][1:].decode())
+        lengths = np.fromiter(map(len, found), np.int64, len(found))
+        return Split(np.concatenate(found), lengths, is_social)
+
+    def _split_tail(self, end: str) -> tuple[NDArray[np.int32], bool]:
+        (first, *rest), joinable = split_tail(end[:2], end[2:])
+        ids = b"".join(self._look_up(map(str.lower, rest)))
+        return np.append(np.int32(len(first) - 2), np.frombuffer(ids, np.int32)), joinable
+
     def _look_up(self, words: Iterable[str]) -> list[bytes]:
         """The ids of each word: ``dog``, ``Dog``, ``dog.`` and ``dog's`` share those of ``dog``."""
         if self._known_bytes > MOST_KNOWN_IDS * _ID_BYTES:
@@ -141,8 +177,9 @@ class OriginalMode:
         return found
 
 
-def _special_chunks() -> list[bytes]:
-    return [case.encode() for case in special_cases()]
+def _known_beforehand() -> list[bytes]:
+    cases = [case.encode() for case in special_cases()]
+    return cases + [STEM + stem.encode() for stem in sorted(special_stems())]
 
 
 def standard_bytes(text: str) -> bytes:
