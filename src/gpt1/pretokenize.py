@@ -107,7 +107,7 @@ def _split_any(chunk: str) -> _Chunk:
         words = (chunk,)
     elif chunk[:1] in rules.SEPARATORS:
         words = (chunk,) if chunk[:1] in rules.WHOLE_RUNS else tuple(chunk)
-    elif (plain := _STEM_AND_TAIL.fullmatch(chunk)) and plain[1] not in _special_stems():
+    elif (plain := _STEM_AND_TAIL.fullmatch(chunk)) and plain[1] not in special_stems():
         return _split_behind(*plain.groups())
     else:
         words = _cut(chunk, special_cases)
@@ -121,7 +121,7 @@ _STEM_AND_TAIL = re.compile(r"([A-Za-z]{3,})((?:['’][sS])?[.:'’]*)")
 
 
 @cache
-def _special_stems() -> frozenset[str]:
+def special_stems() -> frozenset[str]:
     """Stretches of letters in special cases, behind which a tail may be another than elsewhere."""
     cases = " ".join([*rules.special_cases(), rules.LOOKALIKES])
     return frozenset(re.findall(r"[A-Za-z]+", cases))
@@ -130,12 +130,22 @@ def _special_stems() -> frozenset[str]:
 def _split_behind(stem: str, tail: str) -> _Chunk:
     """Split a plain word with a tail as the rules would, which only look at the word's end."""
     ending = "".join("q" if letter.islower() else "Q" for letter in stem[-2:])
-    (first, *rest), joinable = _split_tail(ending, tail)
+    (first, *rest), joinable = split_tail(ending, tail)
     return _Chunk((stem + first[len(ending) :], *rest), joinable)
 
 
 @lru_cache(maxsize=1 << 10)
-def _split_tail(ending: str, tail: str) -> _Chunk:
+def split_tail(ending: str, tail: str) -> _Chunk:
+    """The words of a tail behind the last letters of any stem of three letters or more.
+
+    Args:
+        ending: Two letters, ``q`` for each small one and ``Q`` for each capital.
+        tail: Of `_STEM_AND_TAIL`.
+
+    Returns:
+        The words, the first with the ending, and whether some of them may be parts of a special
+        case.
+    """
     return _split_any(ending + tail)
 
 

@@ -11,17 +11,18 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import tokenizers
 from numpy.typing import NDArray
 from tokenizers import AddedToken, normalizers
 
 from gpt1.config import MODES
 from gpt1.errors import ConfigError, TokenizerError
+from gpt1.native.words import Vocabulary
 from gpt1.text.bert_mode import BertMode
 from gpt1.text.detokenize import END_OF_WORD, TokenStream, checked_id
 from gpt1.text.original_mode import NEWLINE, OriginalMode
@@ -71,6 +72,9 @@ class Mode(Protocol):
     def repair(text: str) -> str:
         """What is encoded in place of a text."""
 
+    def repair_all(self, texts: list[str]) -> list[str]:
+        """The same of each of many texts, sooner."""
+
     def encode(self, texts: Sequence[str]) -> IdsAndSizes:
         """Ids of repaired texts or parts of them, and how many each has."""
 
@@ -103,6 +107,7 @@ class Tokenizer:
         has_newlines = self._marked.token_to_id(NEWLINE_PIECE) is not None
         self.mode = mode or ("original" if has_newlines else "bert")
         self.add_special_tokens([UNKNOWN])
+        self._encoder = self._new_encoder()
 
     def __reduce__(self) -> tuple[type[Tokenizer], tuple[str, str]]:
         """Pickle and copy through JSON: the Rust object forgets `encode_special_tokens`."""
@@ -190,7 +195,7 @@ class Tokenizer:
         """Id of ``<pad>``, None before it is added."""
         return self._special.get(PAD)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of everything that determines ids: equal prints give equal ids."""
         spec = json.loads(self._marked.to_str())
@@ -235,10 +240,10 @@ class Tokenizer:
         added = [AddedToken(name, normalized=False, special=True) for name in names]
         self._marked.add_special_tokens(added)
         self._index()
-        self._encoder = self._new_encoder()
         return [self.token_id(name) for name in names]
 
     def _index(self) -> None:
+        self.__dict__.pop("fingerprint", None)
         vocabulary = self._marked.get_vocab()
         self._pieces = sorted(vocabulary, key=vocabulary.__getitem__)
         added = self._marked.get_added_tokens_decoder()
@@ -250,12 +255,11 @@ class Tokenizer:
         self._names = re.compile(f"({'|'.join(map(re.escape, by_length))})")
 
     def _new_encoder(self) -> Mode:
+        spec = json.loads(self._marked.to_str())
+        vocabulary = Vocabulary.of(spec["model"])
         if self.mode == "original":
-            return OriginalMode(self._marked.model)
-        # `encode_special_tokens` is state of the Rust object, so it has an object of its own.
-        plain = tokenizers.Tokenizer.from_str(self._marked.to_str())
-        plain.encode_special_tokens = True
-        return BertMode(plain)
+            return OriginalMode(self._marked.model, vocabulary)
+        return BertMode(self._marked, spec, vocabulary)
 
     def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
         """Return the ids of one text.
@@ -304,16 +308,23 @@ class Tokenizer:
         return self._encode(texts, batch_size)
 
     def _encode(self, texts: Iterable[str], batch_size: int) -> Iterator[list[int]]:
-        ids: list[int] = []
-        for batch in _batches(_parts(texts, self._encoder), batch_size):
-            flat, lengths = self._encoder.encode([part for part, _ in batch])
+        for batch in _batches(texts, batch_size):
+            flat, lengths = self._encode_batch(batch)
             values, start = flat.tolist(), 0
-            for length, (_, is_last) in zip(lengths.tolist(), batch, strict=True):
-                ids += values[start : start + length]
+            for length in lengths.tolist():
+                yield values[start : start + length]
                 start += length
-                if is_last:
-                    yield ids
-                    ids = []
+
+    def _encode_batch(self, texts: list[str]) -> IdsAndSizes:
+        """Ids of texts; of long ones, a few parts at a time."""
+        texts = self._encoder.repair_all(texts)
+        if max(map(len, texts), default=0) <= PIECE_CHARS:
+            return self._encoder.encode(texts)
+        cut = [list(_cut(text, self._encoder.blank)) for text in texts]
+        parts = _batches(chain.from_iterable(cut), BATCH_TEXTS)
+        found, sizes = zip(*map(self._encoder.encode, parts), strict=True)
+        firsts = np.cumsum([0, *map(len, cut[:-1])])
+        return np.concatenate(found), np.add.reduceat(np.concatenate(sizes), firsts)
 
     def _encode_trusted(self, text: str) -> list[int]:
         parts = self._names.split(text)
@@ -333,18 +344,10 @@ class Tokenizer:
         Raises:
             TokenizerError: If a text is not a string.
         """
-        found = [np.empty(0, np.int32)]
-        sizes: list[int] = []
-        size = 0
-        for batch in _batches(_parts(_checked(texts), self._encoder), BATCH_TEXTS):
-            flat, lengths = self._encoder.encode([part for part, _ in batch])
-            found.append(flat)
-            for length, (_, is_last) in zip(lengths.tolist(), batch, strict=True):
-                size += length
-                if is_last:
-                    sizes.append(size)
-                    size = 0
-        return np.concatenate(found), np.array(sizes, np.int64)
+        batches = map(self._encode_batch, _batches(_checked(texts), BATCH_TEXTS))
+        none = np.empty(0, np.int32), np.empty(0, np.int64)
+        found, sizes = zip(none, *batches, strict=True)
+        return np.concatenate(found), np.concatenate(sizes)
 
     def encode_with_offsets(self, text: str) -> Encoding:
         """Return the ids of one text with their places in it.
@@ -461,8 +464,8 @@ def _count_words(
     texts: Iterable[str], normalizer: normalizers.Normalizer, mode: str
 ) -> Mapping[str, int]:
     if mode == "original":
-        return count_original_words(part for part, _ in _parts(_checked(texts), OriginalMode))
-    return count_bert_words((part for part, _ in _parts(_checked(texts), BertMode)), normalizer)
+        return count_original_words(_parts(_checked(texts), OriginalMode))
+    return count_bert_words(_parts(_checked(texts), BertMode), normalizer)
 
 
 def _check_at_least(name: str, value: int | None, least: int) -> None:
@@ -482,31 +485,28 @@ def _checked_text(text: str) -> str:
     return text
 
 
-def _parts(texts: Iterable[str], mode: Mode | type[Mode]) -> Iterator[tuple[str, bool]]:
-    """Repaired texts cut into parts, each with whether it is the text's last."""
-    for text in map(mode.repair, texts):
-        if len(text) <= PIECE_CHARS:
-            yield text, True
-        else:
-            yield from _cut(text, mode.blank)
+def _parts(texts: Iterable[str], mode: type[Mode]) -> Iterator[str]:
+    """Repaired texts, the long ones cut."""
+    return chain.from_iterable(_cut(text, mode.blank) for text in map(mode.repair, texts))
 
 
-def _cut(text: str, blank: re.Pattern[str]) -> Iterator[tuple[str, bool]]:
-    """Cut a text at whitespace into (part, whether it is the last) of about `PIECE_CHARS`."""
+def _cut(text: str, blank: re.Pattern[str]) -> Iterator[str]:
+    """Cut a text at whitespace into parts of about `PIECE_CHARS`."""
     start = 0
     while len(text) - start > PIECE_CHARS and (found := blank.search(text, start + PIECE_CHARS)):
-        yield text[start : found.start()], False
+        yield text[start : found.start()]
         start = found.start()
-    yield text[start:], True
+    yield text[start:]
 
 
-def _batches(parts: Iterable[tuple[str, bool]], most: int) -> Iterator[list[tuple[str, bool]]]:
-    batch: list[tuple[str, bool]] = []
+def _batches(texts: Iterable[str], most: int) -> Iterator[list[str]]:
+    batch: list[str] = []
     chars = 0
-    for part in parts:
-        batch.append(part)
-        chars += len(part[0])
+    for text in texts:
+        batch.append(text)
+        chars += len(text)
         if len(batch) == most or chars >= BATCH_CHARS:
             yield batch
             batch, chars = [], 0
-    yield batch
+    if batch:
+        yield batch

@@ -23,6 +23,7 @@ import gpt1.tokenizer
 from gpt1.errors import ConfigError, TokenizerError
 from gpt1.pretokenize import words
 from gpt1.text import original_mode, word_cache
+from gpt1.text.original_mode import OriginalMode
 from gpt1.tokenizer import Tokenizer
 
 NEWLINE_ID = 40477
@@ -238,6 +239,7 @@ def test_cutting_a_long_text_leaves_its_ids(trained: Tokenizer, text: str) -> No
 @settings(deadline=None)
 def test_a_full_memory_starts_anew(trained: Tokenizer, texts: list[str]) -> None:
     fresh = trained.with_mode("original")
+    fresh._encoder = mode = OriginalMode(fresh._marked.model)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(word_cache, "MOST_WORDS", 2)
         patch.setattr(original_mode, "MOST_KNOWN_IDS", 2)
@@ -245,7 +247,7 @@ def test_a_full_memory_starts_anew(trained: Tokenizer, texts: list[str]) -> None
             assert fresh.encode(text) == plain_ids(trained, text)
         fresh.encode("the dog")
         fresh.encode("a b")
-    assert set(fresh._encoder._cache._numbers) == {b"", b"a", b"b"}  # type: ignore[attr-defined]
+    assert set(mode._cache._numbers) == {b"", b"a", b"b"}
 
 
 def test_a_word_that_depends_on_its_line_is_split_with_it(trained: Tokenizer) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gpt1.errors import DataError
 from gpt1.model import IGNORED
+from gpt1.native.rows import Places, Texts, fill, place
 
 PADDING_ID = 0
 
@@ -113,9 +114,11 @@ def pack(
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(lengths))
     by_length = shuffled[np.argsort(lengths[shuffled], kind="stable")]
-    rows, offsets, segments = _place(lengths[by_length], seq_len)
-    rows = rng.permutation(rows.max() + 1)[rows]
-    return _scatter(flat, starts[by_length], lengths[by_length], (rows, offsets, segments), seq_len)
+    pieces = Texts(flat, starts[by_length], lengths[by_length])
+    rows, offsets, segments = place(pieces.lengths, seq_len) or _place(pieces.lengths, seq_len)
+    places = rng.permutation(rows.max() + 1)[rows], offsets, segments
+    filled = fill(pieces, places, seq_len, PADDING_ID, IGNORED)
+    return PackedTexts(*filled) if filled else _scatter(pieces, places, seq_len)
 
 
 def _cut(lengths: NDArray[np.int64], seq_len: int) -> NDArray[np.int64]:
@@ -126,9 +129,7 @@ def _cut(lengths: NDArray[np.int64], seq_len: int) -> NDArray[np.int64]:
     return cut
 
 
-def _place(
-    lengths: NDArray[np.int64], seq_len: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _place(lengths: NDArray[np.int64], seq_len: int) -> Places:
     """Row, offset in the row and number in the row of every piece; ``lengths`` is sorted.
 
     Each row takes, again and again, the longest piece left that fits: pieces of one length are
@@ -153,14 +154,9 @@ def _place(
     return rows, offsets, segments
 
 
-def _scatter(
-    flat: NDArray[np.int32],
-    starts: NDArray[np.int64],
-    lengths: NDArray[np.int64],
-    places: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
-    seq_len: int,
-) -> PackedTexts:
+def _scatter(pieces: Texts, places: Places, seq_len: int) -> PackedTexts:
     """Copy all tokens to their rows at once."""
+    flat, starts, lengths = pieces
     rows, offsets, segments = places
     inside = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     target = np.repeat(rows * seq_len + offsets, lengths) + inside

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gpt1.data.files import file_kind, open_text
+from gpt1.data.files import file_kind, open_bytes, open_text
 from gpt1.errors import DataError, MissingExtraError
+from gpt1.native.rows import Table, csv_column
 
 _BATCH_ROWS = 1024
+_BATCH_BYTES = 1 << 20
 
 
 class BadRow(NamedTuple):
@@ -55,6 +58,81 @@ def good_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if isinstance(row, BadRow):
             raise DataError(f"{file}, line {line}: {row.reason}")
         yield line, row
+
+
+def text_lists(file: Path, column: str) -> Iterator[list[str] | None]:
+    """The texts of a column, faster than `read_rows`, as far as the rows are plain ones.
+
+    Args:
+        file: As of `read_rows`.
+        column: Its name.
+
+    Yields:
+        Texts of successive rows from the first one on, empty where a row has none; last, None if
+        that is not all, and what follows needs `read_rows`.
+
+    Raises:
+        DataError: If the file is not UTF-8, or cannot be unpacked.
+    """
+    kind = file_kind(file)
+    if kind in _DELIMITERS:
+        yield from _csv_texts(file, _DELIMITERS[kind], column)
+    elif _ROWS.get(kind) is _jsonl_rows:
+        yield from _jsonl_texts(file, column)
+    else:
+        yield None
+
+
+def _csv_texts(file: Path, delimiter: str, column: str) -> Iterator[list[str] | None]:
+    with open_text(file) as stream:
+        header = next(csv.reader(stream, delimiter=delimiter))
+    table = Table(delimiter, len(header), header.index(column))
+    is_header, is_last = True, False
+    with open_bytes(file) as raw:
+        data = raw.read(_BATCH_BYTES).removeprefix(codecs.BOM_UTF8)
+        while data and not is_last:
+            more = raw.read(max(_BATCH_BYTES, len(data)))  # for a row that is longer than all there
+            is_last = not more
+            found = None if b"\0" in data else csv_column(table, data, is_last=is_last)
+            if found is None or not _is_utf8(data[: found.read]) or len(set(header)) < len(header):
+                yield None
+                return
+            texts = found.texts.decode().split("\0")[:-1]
+            yield texts[is_header:]
+            is_header = is_header and not texts
+            data = data[found.read :] + more
+            if found.is_wrong:
+                yield None
+                return
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _jsonl_texts(file: Path, column: str) -> Iterator[list[str] | None]:
+    with open_text(file) as stream:
+        while lines := stream.readlines(_BATCH_BYTES):
+            texts = _json_texts(lines, column)
+            yield texts
+            if texts is None:
+                return
+
+
+def _json_texts(lines: list[str], column: str) -> list[str] | None:
+    """The texts of lines that each hold one and nothing else, or None."""
+    decode = json.JSONDecoder().raw_decode
+    try:
+        rows = [decode(line) for line in lines]
+        texts = [row[column] for row, _ in rows]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return None
+    ends = (line[end:].strip() for line, (_, end) in zip(lines, rows, strict=True))
+    return None if any(ends) or not all(isinstance(text, str) for text in texts) else texts
 
 
 def _csv_rows(file: Path, delimiter: str) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
@@ -118,9 +196,10 @@ def _parquet_rows(file: Path) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
         raise DataError(f"{file} is no readable parquet file: {error}") from None
 
 
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _ROWS: dict[str, Callable[[Path], Iterator[tuple[int, dict[str, Any] | BadRow]]]] = {
-    ".csv": lambda file: _csv_rows(file, ","),
-    ".tsv": lambda file: _csv_rows(file, "\t"),
+    ".csv": lambda file: _csv_rows(file, _DELIMITERS[".csv"]),
+    ".tsv": lambda file: _csv_rows(file, _DELIMITERS[".tsv"]),
     ".jsonl": _jsonl_rows,
     ".ndjson": _jsonl_rows,
     ".parquet": _parquet_rows,

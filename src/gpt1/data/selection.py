@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -54,8 +55,7 @@ class Selected(NamedTuple):
 
     def texts(self) -> Iterator[str]:
         """Those that are kept."""
-        lines = self.chunk.lines("texts.jsonl")
-        return (text for (_, text), kept in zip(lines, self.kept, strict=True) if kept)
+        return (text for _, text in compress(self.chunk.read_texts(), self.kept))
 
 
 class Selection:

@@ -1,13 +1,13 @@
 """Texts from files, folders, URLs and data sets of the hub.
 
-Nothing is read before it is asked for, and never more than a row, a few rows of a parquet file or
-one book at a time.
+Nothing is read before it is asked for, and never more than a row, a few rows of a parquet file, a
+megabyte of another table or one book at a time.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,13 +17,16 @@ from gpt1.data.documents import BAD_ROW, EMPTY, Document, Dropped
 from gpt1.data.epub import read_epub
 from gpt1.data.files import PACKED, file_kind, is_remote, open_text, place_of
 from gpt1.data.hub import PREFIX, HubData, hub_data, hub_rows
-from gpt1.data.rows import TABLES, BadRow, read_rows
+from gpt1.data.rows import TABLES, BadRow, read_rows, text_lists
 from gpt1.errors import DataError
 
 log = logging.getLogger(__name__)
 
 KINDS = (*TABLES, ".txt", ".epub")
 """Kinds of files that hold texts."""
+
+_FIRST = 100  # rows by which the column is chosen
+_LISTED = (".csv", ".tsv", ".jsonl", ".ndjson")
 
 Source: TypeAlias = Path | HubData
 """A file, here or behind a URL, or a data set on the hub."""
@@ -57,7 +60,20 @@ class TextSource:
         self._reader = Reader(text_column, _say_column)
 
     def __iter__(self) -> Iterator[str]:
-        return (text for _, text in self.named())
+        return chain.from_iterable(self._texts())
+
+    def _texts(self) -> Iterator[Iterable[str]]:
+        self.dropped = 0
+        for file in self.files:
+            done = 0
+            for texts in self._reader.lists(file):
+                if texts is None:
+                    yield (text for _, text in self._named(file, done))
+                else:
+                    kept = [text for text in texts if text and not text.isspace()]
+                    self.dropped += len(texts) - len(kept)
+                    done += len(texts)
+                    yield kept
 
     def named(self) -> Iterator[tuple[str, str]]:
         """Where each text is from, and the text.
@@ -71,14 +87,18 @@ class TextSource:
         """
         self.dropped = 0
         for file in self.files:
-            for document in self._reader.read(file):
-                if isinstance(document, Document):
-                    yield document.name, document.text
-                elif document.reason == EMPTY:
-                    self.dropped += 1
-                else:
-                    line = document.name.rpartition(":")[2]
-                    raise DataError(f"{file}, line {line}: {document.detail}")
+            yield from self._named(file)
+
+    def _named(self, file: Source, done: int = 0) -> Iterator[tuple[str, str]]:
+        """What a file holds beyond the rows that are done."""
+        for document in islice(self._reader.read(file), done, None):
+            if isinstance(document, Document):
+                yield document.name, document.text
+            elif document.reason == EMPTY:
+                self.dropped += 1
+            else:
+                line = document.name.rpartition(":")[2]
+                raise DataError(f"{file}, line {line}: {document.detail}")
 
 
 class Reader:
@@ -110,6 +130,22 @@ class Reader:
         except OSError as error:
             raise DataError(f"{file} cannot be read: {error}") from error
 
+    def lists(self, file: Source) -> Iterator[list[str] | None]:
+        """The texts of a file in lists, as `gpt1.data.rows.text_lists` reads those of a table.
+
+        Raises:
+            DataError: As `read`.
+        """
+        if not isinstance(file, Path) or file_kind(file) not in _LISTED:
+            yield None
+            return
+        try:
+            first = [row for _, row in islice(read_rows(file), _FIRST)]
+            good = [row for row in first if not isinstance(row, BadRow)]
+            yield from text_lists(file, self._column(file, good).name) if good else [None]
+        except OSError as error:
+            raise DataError(f"{file} cannot be read: {error}") from error
+
     def _documents(self, file: Source) -> Iterator[Document | Dropped]:
         kind = "" if isinstance(file, HubData) else file_kind(file)
         if isinstance(file, HubData):
@@ -125,7 +161,7 @@ class Reader:
     def _rows(
         self, file: Source, rows: Iterator[tuple[int, dict[str, Any]]] | Iterator[tuple[int, Any]]
     ) -> Iterator[Document | Dropped]:
-        first = list(islice(rows, 100))
+        first = list(islice(rows, _FIRST))
         good = [row for _, row in first if not isinstance(row, BadRow)]
         column = self._column(file, good).name if good else ""
         for line, row in chain(first, rows):

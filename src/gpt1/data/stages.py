@@ -10,7 +10,8 @@ import functools
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,13 +64,26 @@ class Chunk(NamedTuple):
     number: int
 
     def file(self, content: str) -> Path:
-        """Where a part of the results is: docs.jsonl, texts.jsonl, train.bin, ..."""
+        """Where a part of the results is: docs.jsonl, texts, train.bin, ..."""
         return self.folder / f"{self.unit:07d}-{self.number:06d}.{content}"
 
     def lines(self, content: str) -> Iterator[Any]:
         """The JSON lines of a part."""
         with self.file(content).open(encoding="utf-8") as lines:
             yield from map(json.loads, lines)
+
+    def write_texts(self, texts: Sequence[tuple[int, str]]) -> None:
+        """Keep clean texts, each with the number of its file: a line of JSON, then all of them."""
+        encoded = [text.encode("utf-8", "surrogatepass") for _, text in texts]
+        sizes = [(file, len(data)) for (file, _), data in zip(texts, encoded, strict=True)]
+        write_bytes_atomic(self.file("texts"), b"\n".join([json.dumps(sizes).encode(), *encoded]))
+
+    def read_texts(self) -> Iterator[tuple[int, str]]:
+        """What was kept."""
+        with self.file("texts").open("rb") as kept:
+            for file, size in json.loads(kept.readline()):
+                yield file, kept.read(size).decode("utf-8", "surrogatepass")
+                kept.read(1)
 
 
 class Unit(NamedTuple):
@@ -178,14 +192,16 @@ class _Chunks:
 def _clean_chunk(
     chunk: Chunk, documents: list[tuple[int, Document | Dropped]], config: PrepareConfig
 ) -> None:
-    facts, texts = [], []
+    facts: list[dict[str, Any]] = []
+    texts: list[tuple[int, str]] = []
     for file, document in documents:
         found = clean(document, config.clean) if isinstance(document, Document) else document
         facts.append({"file": file, **_facts(found, config)})
         if isinstance(found, Document):
-            texts.append([file, found.text])
-    write_text_atomic(chunk.file("texts.jsonl"), _json_lines(texts))
-    write_text_atomic(chunk.file("docs.jsonl"), _json_lines(facts))  # last: it says all is there
+            texts.append((file, found.text))
+    chunk.write_texts(texts)
+    lines = "".join(json.dumps(fact) + "\n" for fact in facts)
+    write_text_atomic(chunk.file("docs.jsonl"), lines)  # last: it says all is there
 
 
 def _facts(document: Document | Dropped, config: PrepareConfig) -> dict[str, Any]:
@@ -201,10 +217,6 @@ def _facts(document: Document | Dropped, config: PrepareConfig) -> dict[str, Any
         "digest": digest(document.text).hex(),
         "signature": signed,
     }
-
-
-def _json_lines(values: list[Any]) -> str:
-    return "".join(json.dumps(value) + "\n" for value in values)
 
 
 class EncodeTask(NamedTuple):
@@ -237,14 +249,13 @@ def encode_chunk(task: EncodeTask) -> dict[str, Any]:
     if not counts_file.exists():
         counts = _encode(task)
         write_text_atomic(counts_file, json.dumps(counts) + "\n")
-    chunk.file("texts.jsonl").unlink(missing_ok=True)
+    chunk.file("texts").unlink(missing_ok=True)
     loaded: dict[str, Any] = json.loads(counts_file.read_text(encoding="utf-8"))
     return loaded
 
 
 def _encode(task: EncodeTask) -> dict[str, Any]:
-    lines = task.chunk.lines("texts.jsonl")
-    kept = [line for line, is_kept in zip(lines, task.kept, strict=True) if is_kept]
+    kept = [*compress(task.chunk.read_texts(), task.kept)]
     parts = [task.held_out.parts(number, text) for number, (_, text) in enumerate(kept, task.first)]
     tokens: Counter[int] = Counter()
     for split, texts in zip(SPLITS, zip(*parts, strict=True), strict=False):

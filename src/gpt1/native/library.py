@@ -5,7 +5,17 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from ctypes import POINTER, Structure, c_char_p, c_float, c_int32, c_int64, c_uint64, c_void_p
+from ctypes import (
+    POINTER,
+    Structure,
+    c_char,
+    c_char_p,
+    c_float,
+    c_int32,
+    c_int64,
+    c_uint64,
+    c_void_p,
+)
 from functools import cache
 from pathlib import Path
 
@@ -106,6 +116,22 @@ _SIGNATURES = {
         None,
         [c_void_p, c_int32, c_int32, c_int64, c_int64, c_int32, c_void_p, c_void_p, c_int32],
     ),
+    "gpt1_csv_column": (
+        c_int64,
+        [c_char_p, c_int64, c_char, c_int32, c_int32, c_int32, c_void_p, c_void_p, c_void_p],
+    ),
+    "gpt1_place": (None, [c_void_p, c_int64, c_int64, *[c_void_p] * 3]),
+    "gpt1_fill": (
+        None,
+        [*[c_void_p] * 3, c_int64, *[c_void_p] * 3, c_int64, c_int64, c_int32, c_int32, c_void_p],
+    ),
+    "gpt1_vocabulary_new": (c_void_p, [c_char_p, c_int64, c_char_p, c_int64, c_int32]),
+    "gpt1_vocabulary_free": (None, [c_void_p]),
+    "gpt1_words_new": (c_void_p, [c_void_p, c_int32, c_char_p]),
+    "gpt1_words_free": (None, [c_void_p]),
+    "gpt1_words_learn": (None, [c_void_p, c_char_p, c_int64, c_void_p, c_void_p, c_void_p]),
+    "gpt1_words_encode": (None, [c_void_p, c_char_p, c_int64, c_void_p]),
+    "gpt1_words_finish": (None, [c_void_p, c_void_p]),
 }
 
 

@@ -2,7 +2,8 @@
 
 The Rust library does it, lower-casing, stripping accents and splitting at whitespace and
 punctuation (`tokenization_openai.py`). For plain ASCII text these rules are simple and words are
-looked up instead: letters and digits make words, each punctuation mark is one.
+looked up instead: letters and digits make words, each punctuation mark is one. Where the C++
+library is there, it does that, and other text is looked up from space to space.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import json
 import operator
 import os
 import re
-from collections.abc import Sequence
-from itertools import compress
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import chain, compress
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from gpt1.native.words import NEWLINE, ODD, SINGLE, SPACE, WORD, Rules, Vocabulary, WordTable
 from gpt1.text.word_cache import IdsAndSizes, Places, Split, WordCache, encode_words, word_model
 
 CACHE_UP_TO_CORES = 8
@@ -29,6 +33,15 @@ _SPACE, _ALNUM, _MARK = range(3)
 _CLASSES = bytes(
     _ALNUM if chr(byte).isalnum() else _MARK if 32 < byte < 127 else _SPACE for byte in range(256)
 )
+
+
+def _class_of(byte: int) -> int:
+    if byte > 127 or (byte and byte in _CONTROL):
+        return ODD
+    plain = {_SPACE: SPACE, _ALNUM: WORD, _MARK: SINGLE}
+    return NEWLINE if byte == ord("\n") else plain[_CLASSES[byte]]
+
+
 _BERT_NORMALIZER = {
     "type": "BertNormalizer",
     "clean_text": True,
@@ -43,6 +56,8 @@ class BertMode:
 
     Args:
         rust: The whole pipeline; its special tokens are not parsed.
+        spec: It, as in a `tokenizer.json`.
+        vocabulary: Its model in the C++ library, or None to do without.
 
     Attributes:
         blank: Where a long text may be cut without a change of its ids. Some control
@@ -51,19 +66,40 @@ class BertMode:
 
     blank = re.compile("[ \t\n\r]")
 
-    def __init__(self, rust: Tokenizer) -> None:
-        self._rust = rust
-        self._words = word_model(rust.model)
-        self._cache = WordCache(self._split)
-        self._usable = _splits_by_bert_rules(rust)
+    def __init__(
+        self, rust: Tokenizer, spec: Mapping[str, Any], vocabulary: Vocabulary | None = None
+    ) -> None:
+        self._rust = _without_special_tokens(rust, spec)
+        self._usable = _splits_by_bert_rules(spec)
+        self._table = None
+        if vocabulary and self._usable:
+            classes = bytes(map(_class_of, range(256)))
+            self._table = WordTable(vocabulary, Rules("bert", classes, self._split_odd))
+
+    @cached_property
+    def _words(self) -> Tokenizer:
+        return word_model(self._rust.model)
+
+    @cached_property
+    def _cache(self) -> WordCache:
+        return WordCache(self._split)
 
     @staticmethod
     def repair(text: str) -> str:
         """Replace lone surrogates, which Rust strings cannot hold, one for one."""
-        return _SURROGATE.sub("\ufffd", text)
+        return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+    def repair_all(self, texts: list[str]) -> list[str]:
+        """`repair` each text, most of which need none."""
+        return texts if "".join(texts).isascii() else list(map(self.repair, texts))
 
     def encode(self, texts: Sequence[str]) -> IdsAndSizes:
         """Ids of repaired texts, and how many each has: plain ones looked up, others by Rust."""
+        if self._table:
+            data = "\0".join([*texts, ""])
+            if data.count("\0") > len(texts):  # it is dropped, as are other control characters
+                data = "\0".join([*(text.replace("\0", "\1") for text in texts), ""])
+            return self._table.encode(data.encode())
         cached = (os.cpu_count() or 1) <= CACHE_UP_TO_CORES
         if cached and self.is_plain("".join(texts)):
             return self.look_up(texts)
@@ -97,9 +133,34 @@ class BertMode:
         text_ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)) + 1)
         return self._cache.encode(data, starts, ends, text_ends)
 
+    def _split_odd(self, stretches: list[bytes]) -> Split:
+        encodings = self._rust.encode_batch_fast([stretch.decode() for stretch in stretches])
+        ids = [encoding.ids for encoding in encodings]
+        sizes = np.fromiter(map(len, ids), np.int64, len(ids))
+        return Split(
+            np.fromiter(chain.from_iterable(ids), np.int32), sizes, np.zeros(len(ids), np.bool_)
+        )
+
     def _split(self, words: list[bytes]) -> Split:
         ids, sizes = encode_words(self._words, [word.decode() for word in words])
         return Split(ids, sizes, np.zeros(len(words), np.bool_))
+
+
+def _without_special_tokens(rust: Tokenizer, spec: Mapping[str, Any]) -> Tokenizer:
+    """The pipeline, in which special tokens are ordinary text."""
+    if _are_special(spec):
+        plain = Tokenizer(rust.model)  # shares the model, which takes long to build
+        plain.normalizer, plain.pre_tokenizer = rust.normalizer, rust.pre_tokenizer
+        return plain
+    plain = Tokenizer.from_str(json.dumps(spec))
+    # State of the object that no file keeps.
+    plain.encode_special_tokens = True
+    return plain
+
+
+def _are_special(spec: Mapping[str, Any]) -> bool:
+    """Whether all added tokens are; others are parsed anywhere."""
+    return all(token["special"] for token in spec["added_tokens"])
 
 
 def _word_bounds(data: bytes) -> tuple[Places, Places]:
@@ -111,14 +172,18 @@ def _word_bounds(data: bytes) -> tuple[Places, Places]:
     return starts, np.flatnonzero(before > (after == _ALNUM))
 
 
-def _splits_by_bert_rules(rust: Tokenizer) -> bool:
+def _splits_by_bert_rules(spec: Mapping[str, Any]) -> bool:
     """Whether nothing but replacements of other characters precedes the BERT rules."""
-    spec = json.loads(rust.to_str())
     normalizer = spec["normalizer"] or {}
     steps = normalizer.get("normalizers", [normalizer])
     harmless = all(
-        step["type"] == "Replace" and not step["pattern"].get("String", "a").isascii()
+        step["type"] == "Replace" and _is_other(step["pattern"].get("String", "a"))
         for step in steps[:-1]
     )
     splitter = spec["pre_tokenizer"] or {}
-    return harmless and steps[-1] == _BERT_NORMALIZER and splitter == {"type": "BertPreTokenizer"}
+    by_rules = steps[-1] == _BERT_NORMALIZER and splitter == {"type": "BertPreTokenizer"}
+    return harmless and by_rules and _are_special(spec)
+
+
+def _is_other(pattern: str) -> bool:
+    return len(pattern) == 1 and not pattern.isascii()

@@ -12,12 +12,21 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import models
 
-from gpt1.pretokenize import depends_on_neighbours, split_line, standardize
+from gpt1.native.words import NEWLINE as NEWLINE_CLASS
+from gpt1.native.words import SPACE, STEM, TAIL, WORD, Rules, Vocabulary, WordTable
+from gpt1.pretokenize import (
+    depends_on_neighbours,
+    special_stems,
+    split_line,
+    split_tail,
+    standardize,
+)
 from gpt1.text.alignment import Span, align
 from gpt1.text.english_rules import SEPARATORS, special_cases
-from gpt1.text.repair import repair
+from gpt1.text.repair import needs_repair, repair
 from gpt1.text.word_cache import IdsAndSizes, Places, Split, WordCache, word_model
 
 NEWLINE = "\n"
@@ -30,7 +39,7 @@ _STANDARD = {"\u2014": "-", "\u2013": "-", "\u2015": "-", "\u2026": "...", "\u00
 _WIDE_SPACES = [chr(code) for code in range(128, 0x3001) if chr(code).isspace()]
 _ID_BYTES = array("i").itemsize
 _TEXT_END = "\0"  # repaired text holds none
-_SPACE, _NEWLINE, _MARK, _OTHER = 0, 1, 2, 255
+_SPACE, _NEWLINE, _MARK, _OTHER = SPACE, NEWLINE_CLASS, WORD, 255
 
 
 def _class_of(character: str) -> int:
@@ -54,6 +63,7 @@ class OriginalMode:
 
     Args:
         model: The vocabulary and its merges.
+        vocabulary: The same in the C++ library, or None to do without.
 
     Attributes:
         blank: Where a long repaired text may be cut without a change of its ids: not in a run of
@@ -62,8 +72,12 @@ class OriginalMode:
 
     blank = re.compile(r"(?<=[a-z])\s(?=[a-z])")
 
-    def __init__(self, model: models.BPE) -> None:
+    def __init__(self, model: models.BPE, vocabulary: Vocabulary | None = None) -> None:
         self._model = model
+        self._table = None
+        if vocabulary:
+            rules = Rules("original", _CLASSES, self._split_new, _known_beforehand)
+            self._table = WordTable(vocabulary, rules)
         self._words = word_model(model)
         self._cache = WordCache(self._split)
         self._known: dict[str, bytes] = {}
@@ -74,6 +88,13 @@ class OriginalMode:
         """What ftfy makes of the text, without whitespace at its ends."""
         return repair(text).strip()
 
+    def repair_all(self, texts: list[str]) -> list[str]:
+        """`repair` each text, most of which need none."""
+        if not needs_repair("".join(texts).replace("&", "")):
+            texts = [repair(text) if "&" in text else text for text in texts]
+            return list(map(str.strip, texts))
+        return list(map(self.repair, texts))
+
     def encode(self, texts: Sequence[str]) -> IdsAndSizes:
         """Ids of repaired texts, and how many each has.
 
@@ -81,6 +102,8 @@ class OriginalMode:
         have the ids of the whole.
         """
         data = standard_bytes(_TEXT_END.join([*texts, ""]))
+        if self._table:
+            return self._table.encode(data)
         starts, ends = chunk_bounds(data)
         text_ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord(_TEXT_END))
         return self._cache.encode(data, starts, ends, text_ends)
@@ -118,6 +141,27 @@ class OriginalMode:
         flat = np.frombuffer(b"".join(ids), np.int32)
         return Split(flat, np.add.reduceat(sizes, firsts), social)
 
+    def _split_new(self, chunks: list[bytes]) -> Split:
+        """Split what the C++ library does not know: chunks, and tails of them (see `TAIL`)."""
+        is_tail = np.array([chunk.startswith(TAIL) for chunk in chunks])
+        is_stem = np.array([chunk.startswith(STEM) for chunk in chunks])
+        whole = np.flatnonzero(~(is_tail | is_stem))
+        found = [np.empty(0, np.int32)] * len(chunks)
+        is_social = np.zeros(len(chunks), np.bool_)
+        if len(whole):
+            ids, sizes, is_social[whole] = self._split([chunks[number] for number in whole])
+            for number, part in zip(whole, np.split(ids, np.cumsum(sizes)[:-1]), strict=True):
+                found[number] = part
+        for number in np.flatnonzero(is_tail):
+            found[number], is_social[number] = self._split_tail(chunks[number][1:].decode())
+        lengths = np.fromiter(map(len, found), np.int64, len(found))
+        return Split(np.concatenate(found), lengths, is_social)
+
+    def _split_tail(self, end: str) -> tuple[NDArray[np.int32], bool]:
+        (first, *rest), joinable = split_tail(end[:2], end[2:])
+        ids = b"".join(self._look_up(map(str.lower, rest)))
+        return np.append(np.int32(len(first) - 2), np.frombuffer(ids, np.int32)), joinable
+
     def _look_up(self, words: Iterable[str]) -> list[bytes]:
         """The ids of each word: ``dog``, ``Dog``, ``dog.`` and ``dog's`` share those of ``dog``."""
         if self._known_bytes > MOST_KNOWN_IDS * _ID_BYTES:
@@ -131,6 +175,11 @@ class OriginalMode:
                 self._known_bytes += len(ids)
             found.append(ids)
         return found
+
+
+def _known_beforehand() -> list[bytes]:
+    cases = [case.encode() for case in special_cases()]
+    return cases + [STEM + stem.encode() for stem in sorted(special_stems())]
 
 
 def standard_bytes(text: str) -> bytes:

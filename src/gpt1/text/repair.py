@@ -54,7 +54,7 @@ def repair(text: str) -> str:
         The text in Unicode normal form C with straight quotes, ``\n`` line breaks and no
         mojibake. HTML entities are decoded up to the first line that has a ``<``.
     """
-    if text.isascii() and not text.encode().translate(None, _PLAIN):
+    if not needs_repair(text):
         return text
     pieces = []
     first_tag = text.find("<")
@@ -125,6 +125,11 @@ def _order_marks(match: re.Match[str]) -> str:
     return "".join(
         mark for _, stretch in stretches for mark in sorted(stretch, key=unicodedata.combining)
     )
+
+
+def needs_repair(text: str) -> bool:
+    """Whether `repair` may change a text; False for most English ones without ``&``."""
+    return not text.isascii() or bool(text.encode().translate(None, _PLAIN))
 
 
 @functools.cache
