@@ -26,7 +26,7 @@ from gpt1.tokenizer import Tokenizer
 from gpt1.training.finetune import encode_texts
 
 TITLE = "tokenise and pack jokes, beside the tutorial's loop over transformers' tokenizer"
-BAR = 6.0
+BAR = 30.0
 ROUNDS = 5
 THREADS = (1, 2)
 SEQ_LEN = 512
