@@ -558,6 +558,7 @@ def test_a_row_without_values_was_not_run() -> None:
 
 def test_gpu_decodes_and_trains_in_bfloat16(tiny: Options) -> None:
     assert measures(gpu.run(tiny)) == [
+        ("decode, batch 1", "transformers openai-gpt"),
         ("decode, batch 1", "transformers gpt2"),
         ("decode, batch 1", "bound"),
         ("decode, batch 2", "transformers gpt2"),
@@ -572,7 +573,7 @@ def test_without_a_gpu_its_rows_were_not_run_and_leave_no_trace(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert main(["gpu", "--history", str(tmp_path / "history.jsonl")]) == 0
-    assert capsys.readouterr().out.count("not run") == 6
+    assert capsys.readouterr().out.count("not run") == 7
     assert not list(tmp_path.iterdir())
 
 

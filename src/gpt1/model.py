@@ -170,8 +170,8 @@ class Blocks(NamedTuple):
 
 
 Visible: TypeAlias = Tensor | Texts | Blocks | None
-"""What queries may see: a mask ``(B or 1, 1, T, S)``, True where a query may see a key, or what
-stands for it; None: all before them."""
+"""What queries may see: a mask ``(B or 1, 1, T, S)``, True where a query may see a key, or numbers
+to add to the scores, in the format of the weights; or what stands for it; None: all before them."""
 
 
 class Conv1D(nn.Module):
@@ -251,7 +251,8 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool) -
     Args:
         q: ``(B, H, T, K)``.
         k: ``(B, H, S, K)``.
-        mask: ``(B or 1, 1, T, S)``, True where a query may see a key, or None.
+        mask: ``(B or 1, 1, T, S)``, True where a query may see a key, or what to add to the scores,
+            or None.
         causal: Without a mask: each query sees the keys up to its own position.
 
     Returns:
@@ -260,7 +261,9 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool) -
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
     if causal:
         mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
-    if mask is not None:
+    if mask is not None and mask.is_floating_point():
+        scores = scores + mask
+    elif mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
     return scores.softmax(dim=-1)
 
@@ -431,7 +434,12 @@ class GPT(nn.Module):
         )
 
     def hidden(
-        self, input_ids: Tensor, *, positions: Tensor | None = None, mask: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        *,
+        positions: Tensor | None = None,
+        mask: Tensor | None = None,
+        cache: KVCache | None = None,
     ) -> Tensor:
         """Output of the last block: what `lm_head` scores.
 
@@ -439,8 +447,10 @@ class GPT(nn.Module):
             input_ids: ``(B, T)``, int64.
             positions: ``(B, T)``, int64, each below ``n_positions``, in place of 0 to T - 1; T may
                 then be larger than ``n_positions``.
-            mask: ``(B or 1, 1, T, T)``, True where a query may see a key; None: each token sees
-                all before it.
+            mask: ``(B or 1, 1, T, S)``, True where a query may see a key, or what to add to the
+                scores; None: each token sees all before it. S is T, or what the cache shows.
+            cache: Keys and values of earlier tokens; the new ones are added. It needs positions and
+                a mask.
 
         Returns:
             ``(B, T, D)``.
@@ -451,7 +461,7 @@ class GPT(nn.Module):
         visible = self._visible(input_ids, None) if mask is None else mask
         if positions is None:
             positions, _ = self._positions_and_mask(input_ids, None, None, plain=True)
-        for x, _ in self._layers(input_ids, positions, visible, None, False):
+        for x, _ in self._layers(input_ids, positions, visible, cache, False):
             states = x
         return states
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gpt1.backbone import evaluation_mode
+from gpt1.generation.static_step import CAPTURES, steps_for
 from gpt1.model import GPT, KVCache
 
 
@@ -91,14 +92,19 @@ def slide(model: GPT, cache: KVCache, contexts: Sequence[Sequence[int]]) -> Tens
     if cache.longest < model.config.n_positions:
         return cache.lengths.new_empty(0)
     rows = (cache.lengths == cache.longest).nonzero()[:, 0]
-    kept = max(1, model.config.n_positions // 2) - 1  # the coming step reads the newest token
-    if kept:
-        halves = [contexts[row][-kept - 1 : -1] for row in rows.tolist()]
-        _, half = read_prompts(model, halves, 0)
-        cache.data[:, :, rows, :, :kept] = half.data
-    cache.lengths[rows] = kept
+    half = _read_half(model, [contexts[row] for row in rows.tolist()])
+    cache.data[:, :, rows, :, : half.capacity] = half.data
+    cache.lengths[rows] = half.capacity
     cache.advance(0)
     return rows
+
+
+def _read_half(model: GPT, contexts: Sequence[Sequence[int]]) -> KVCache:
+    """A cache that holds the last half of each context, less the newest token, and is full."""
+    kept = max(1, model.config.n_positions // 2) - 1  # the coming step reads the newest token
+    if kept == 0:
+        return KVCache(model.config, len(contexts), 0, device=model.device, dtype=model.dtype)
+    return read_prompts(model, [context[-kept - 1 : -1] for context in contexts], 0)[1]
 
 
 def _read(model: GPT, ids: Tensor, cache: KVCache, at: Tensor, states: bool) -> Reading:
@@ -108,6 +114,8 @@ def _read(model: GPT, ids: Tensor, cache: KVCache, at: Tensor, states: bool) -> 
 
 class TorchReader:
     """Reads with a `GPT`: see `gpt1.generation.readers.Reader`.
+
+    On a GPU new tokens are read by CUDA graphs: see `gpt1.generation.static_step`.
 
     Args:
         model: Any device, any dtype; inside a session it is in evaluation mode.
@@ -126,18 +134,97 @@ class TorchReader:
         self, prompts: Sequence[Sequence[int]], new_tokens: int, copies: int
     ) -> Tensor:
         """See `Reader`."""
-        read, self._cache = read_prompts(self._model, prompts, new_tokens)
-        if copies == 1:
-            return read.logits
-        rows = torch.arange(len(prompts), device=read.logits.device)
-        self._cache.select(rows.repeat_interleave(copies))
-        return read.logits.repeat_interleave(copies, dim=0)
+        static = self._model.device.type in CAPTURES
+        read, cache = read_prompts(self._model, prompts, 0 if static else new_tokens)
+        logits = read.logits
+        if copies > 1:
+            rows = torch.arange(len(prompts), device=logits.device).repeat_interleave(copies)
+            cache.select(rows)
+            logits = logits[rows]
+        self._rows: StaticRows | GrowingRows
+        if static:
+            self._rows = StaticRows(self._model, cache, new_tokens)
+        else:
+            self._rows = GrowingRows(self._model, cache)
+        return logits
 
     def keep(self, rows: Sequence[int]) -> None:
         """See `Reader`."""
-        self._cache.select(torch.tensor(rows, device=self._model.device))
+        self._rows.keep(rows)
 
     def read_newest(self, contexts: Sequence[Sequence[int]]) -> Tensor:
         """See `Reader`."""
+        return self._rows.read_newest(contexts)
+
+
+class GrowingRows:
+    """Texts whose new tokens are read over as much of a cache as is filled.
+
+    Args:
+        model: In evaluation mode.
+        cache: Holds the prompts, a row a text, and has room for what follows.
+    """
+
+    def __init__(self, model: GPT, cache: KVCache) -> None:
+        self._model, self._cache = model, cache
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with some rows only."""
+        self._cache.select(torch.tensor(rows, device=self._model.device))
+
+    def read_newest(self, contexts: Sequence[Sequence[int]]) -> Tensor:
+        """Logits ``(B, V)`` behind the last token of each context."""
         slide(self._model, self._cache, contexts)
         return read_newest(self._model, self._cache, contexts).logits
+
+
+class StaticRows:
+    """Texts whose new tokens are read in steps of fixed shape.
+
+    A text that leaves stays as an empty row, until half of the rows are empty: shapes then change
+    seldom. Lengths are kept here, so that nothing waits for the device.
+
+    Args:
+        model: In evaluation mode.
+        cache: Holds the prompts, a row a text; it is copied.
+        new_tokens: How many more a text will have at most.
+    """
+
+    def __init__(self, model: GPT, cache: KVCache, new_tokens: int) -> None:
+        self._model = model
+        self._lengths: list[int] = cache.lengths.tolist()
+        self._batch_size = len(self._lengths)
+        self._places = list(range(self._batch_size))  # the row of the steps' cache of each text
+        self._steps = steps_for(model, self, self._batch_size, cache.longest + new_tokens)
+        self._steps.data[:, :, : self._batch_size, :, : cache.capacity] = cache.data
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with some rows only."""
+        self._places = [self._places[row] for row in rows]
+        self._lengths = [self._lengths[row] for row in rows]
+        if 2 * len(rows) <= self._batch_size:
+            self._steps.data[:, :, : len(rows)] = self._steps.data[:, :, self._places]
+            self._batch_size = len(rows)
+            self._places = list(range(len(rows)))
+
+    def read_newest(self, contexts: Sequence[Sequence[int]]) -> Tensor:
+        """Logits ``(B, V)`` behind the last token of each context, until the next call."""
+        self._slide(contexts)
+        newest = torch.zeros(self._batch_size, 2, dtype=torch.long)
+        ids = [context[-1] for context in contexts]
+        newest[self._places] = torch.tensor([ids, self._lengths]).T
+        logits = self._steps.read(self._model, newest)
+        self._lengths = [length + 1 for length in self._lengths]
+        return logits if len(ids) == len(logits) else logits[self._places]
+
+    def _slide(self, contexts: Sequence[Sequence[int]]) -> None:
+        """As `slide` does."""
+        limit = self._model.config.n_positions
+        full = [row for row, length in enumerate(self._lengths) if length == limit]
+        if not full:
+            return
+        half = _read_half(self._model, [contexts[row] for row in full])
+        places = [self._places[row] for row in full]
+        self._steps.data[:, :, places, :, : half.capacity] = half.data
+        for row in full:
+            self._lengths[row] = half.capacity
