@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple, Protocol
 
-from array_api_compat import array_namespace
-
 from gpt1.errors import ConfigError
 from gpt1.flops import matrix_parameters
-from gpt1.generation.processors import Array
+from gpt1.generation.processors import Array, namespace
 from gpt1.generation.readers import Network, open_reader
 from gpt1.generation.scores import Scores
 from gpt1.native.model import NativeModel
@@ -157,7 +155,7 @@ class DraftModel:
                 if step:
                     logits = self._reader.read_ahead(contexts, [1] * len(contexts))
                 scores = self._scores(logits, contexts, lengths)
-                tokens = array_namespace(scores).argmax(scores, axis=-1).tolist()
+                tokens = namespace(scores).argmax(scores, axis=-1).tolist()
                 for context, token in zip(contexts, tokens, strict=True):
                     context.append(token)
         for text, context in zip(texts, contexts, strict=True):

@@ -139,7 +139,8 @@ class NativeReader:
     @property
     def room(self) -> int:
         """See `Reader`."""
-        return self._cache.capacity - max(self._lengths)
+        room: int = self._cache.capacity - max(self._lengths)
+        return room
 
     def read_ahead(self, contexts: Ids, counts: Sequence[int]) -> Array:
         """See `Reader`."""

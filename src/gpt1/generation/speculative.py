@@ -12,12 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from array_api_compat import array_namespace
-
 from gpt1.config import GenerationConfig
 from gpt1.generation.bad_words import BadWords
 from gpt1.generation.decode import Decoder
-from gpt1.generation.processors import Array
+from gpt1.generation.processors import Array, namespace
 from gpt1.generation.proposers import AHEAD, DraftModel, PromptLookup, Proposal, Proposer, Text
 from gpt1.generation.readers import Network, open_reader
 
@@ -82,7 +80,7 @@ class SpeculativeDecoder(Decoder):
         self._rows = list(ready)
         logits = [self._passes[number].newest for number in ready]
         several = len(logits) > 1
-        tokens = self._choose(array_namespace(logits[0]).concat(logits) if several else logits[0])
+        tokens = self._choose(namespace(logits[0]).concat(logits) if several else logits[0])
         for number, token in zip(ready, tokens, strict=True):
             self._passes[number].take(token)
         return tokens
