@@ -119,7 +119,7 @@ class TorchReader:
 
     Args:
         model: Any device, any dtype; inside a session it is in evaluation mode.
-        ahead: Whether `read_ahead` will be called. Its steps vary in size: there are no graphs then.
+        ahead: Whether `read_ahead` will be called, whose steps vary in size: no graphs then.
     """
 
     def __init__(self, model: GPT, *, ahead: bool = False) -> None:
@@ -214,6 +214,7 @@ class GrowingRows:
     def forget(self, counts: Sequence[int]) -> None:
         """See `Reader`."""
         self._cache.advance(-torch.tensor(counts, device=self._model.device))
+
 
 class StaticRows:
     """Texts whose new tokens are read in steps of fixed shape.
