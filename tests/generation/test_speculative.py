@@ -158,11 +158,11 @@ def test_guesses_that_fail_are_given_up() -> None:
     decoder._proposer = wrong = Wrong()
     for _ in decoder:
         pass
-    assert 0 < wrong.asked * AHEAD < 0.75 + 0.02 * 400
+    assert 0 < wrong.asked * AHEAD < 0.75 + 0.01 * 400
 
 
 def test_a_pace_quickens_while_guesses_are_right_and_never_passes_its_limit() -> None:
-    pace, price = Pace(10), 0.13
+    pace, price = Pace(10), 0.1
     lengths = []
     for _ in range(4):
         lengths.append(pace.length(price))
@@ -179,7 +179,7 @@ def test_a_pace_has_no_steps_to_lose_but_its_share() -> None:
         length = pace.length(price)
         pace.note(length, 0, length * price)
         lost += length * price
-    assert 15 < lost < 0.75 + 20
+    assert 8 < lost < 0.75 + 10
 
 
 def test_the_price_of_reading_grows_with_the_batch() -> None:

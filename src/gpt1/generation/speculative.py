@@ -25,10 +25,13 @@ MOST_DRAFTED = 8
 FIRST_LENGTH = 4
 """Tokens of the first proposals."""
 
+LEAST_LENGTH = 2
+"""Tokens of proposals that keep failing: a single one is hardly cheaper to read."""
+
 FIRST_CREDIT = 0.75
 """Steps that may be lost before the first guess was right."""
 
-SHARE = 0.02
+SHARE = 0.01
 """Of the steps, how much may be lost later on."""
 
 
@@ -75,7 +78,13 @@ class SpeculativeDecoder(Decoder):
             return super()._next()
         ready = [number for number in self.running if self._is_ahead(number)]
         if not ready:
-            self._read_running()
+            self._hold_running()
+            self._settle()
+            proposals = self._propose()
+            if not any(proposal.ids for proposal in proposals):
+                self._spend(proposals, [0] * len(proposals))
+                return super()._next()
+            self._read(proposals)
             ready = self.running
         self._rows = list(ready)
         logits = [self._passes[number].newest for number in ready]
@@ -88,35 +97,36 @@ class SpeculativeDecoder(Decoder):
     def _is_ahead(self, sequence: int) -> bool:
         return sequence in self._passes and self._passes[sequence].is_ahead
 
-    def _read_running(self) -> None:
-        """Propose, and read the newest token and the proposal of every running sequence."""
-        self._hold_running()
-        self._settle()
-        proposals = self._propose()
+    def _read(self, proposals: Sequence[Proposal]) -> None:
+        """Read the newest token and the proposal of every running sequence."""
         contexts = [
             self._contexts[number] + proposal.ids
             for number, proposal in zip(self._held, proposals, strict=True)
         ]
         counts = [1 + len(proposal.ids) for proposal in proposals]
-        plain = max(counts) == 1  # then the reader may slide
-        reader = self._reader
-        logits = reader.read_newest(contexts) if plain else reader.read_ahead(contexts, counts)
+        logits = self._reader.read_ahead(contexts, counts)
         start = 0
         for number, proposal, count in zip(self._held, proposals, counts, strict=True):
             self._passes[number] = _Pass(logits[start : start + count], proposal)
             start += count
 
     def _settle(self) -> None:
-        """Forget the guesses that were wrong, and let the paces know."""
-        passes = [self._passes.pop(number, None) for number in self._held]
-        wrong = [0 if one is None else len(one.proposal.ids) - one.right for one in passes]
+        """Forget the guesses that were wrong."""
+        if not self._passes:
+            return
+        passes = [self._passes[number] for number in self._held]
+        wrong = [len(one.proposal.ids) - one.right for one in passes]
         if any(wrong):
             self._reader.forget(wrong)
-        for number, one in zip(self._held, passes, strict=True):
-            if one is not None:
-                guesses = len(one.proposal.ids)
-                cost = one.proposal.cost + guesses * price_of_reading(len(self._held))
-                self._paces[number].note(guesses, one.right, cost)
+        self._spend([one.proposal for one in passes], [one.right for one in passes])
+        self._passes = {}
+
+    def _spend(self, proposals: Sequence[Proposal], right: Sequence[int]) -> None:
+        """Let the paces know what became of proposals, and what they took."""
+        price = price_of_reading(len(self._held))
+        for number, proposal, count in zip(self._held, proposals, right, strict=True):
+            guesses = len(proposal.ids)
+            self._paces[number].note(guesses, count, proposal.cost + guesses * price)
 
     def _propose(self) -> list[Proposal]:
         """A proposal for each sequence held, empty where none is worth its while."""
@@ -171,7 +181,8 @@ class Pace:
         self._credit = min(self._credit, float(self._most))
         if guesses:
             longer = max(self._length, 2 * guesses)
-            self._length = min(self._most, longer if right == guesses else right + 1)
+            shorter = max(LEAST_LENGTH, right + 1)
+            self._length = min(self._most, longer if right == guesses else shorter)
 
 
 def price_of_reading(sequences: int) -> float:
