@@ -29,7 +29,10 @@ LEAST_LENGTH = 2
 """Tokens of proposals that keep failing: a single one is hardly cheaper to read."""
 
 FIRST_CREDIT = 0.75
-"""Steps that may be lost before the first guess was right."""
+"""Steps that a look-up may lose before the first guess was right."""
+
+FIRST_CREDIT_OF_A_DRAFT = 3.0
+"""The same of a draft model, whose guesses are dearer and seldom all wrong."""
 
 SHARE = 0.01
 """Of the steps, how much may be lost later on."""
@@ -70,7 +73,8 @@ class SpeculativeDecoder(Decoder):
         most = config.prompt_lookup_num_tokens or MOST_DRAFTED
         if assistant is not None:
             self._proposer = DraftModel(assistant, model, self._scores)
-        self._paces = [Pace(most) for _ in self.running]
+        credit = FIRST_CREDIT if assistant is None else FIRST_CREDIT_OF_A_DRAFT
+        self._paces = [Pace(most, credit) for _ in self.running]
         self._passes: dict[int, _Pass] = {}  # of each sequence, the newest
 
     def _next(self) -> list[int]:
@@ -154,12 +158,13 @@ class Pace:
 
     Args:
         most: Tokens of a proposal.
+        credit: Steps to begin with.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, credit: float = FIRST_CREDIT) -> None:
         self._most = most
         self._length = min(FIRST_LENGTH, most)
-        self._credit = FIRST_CREDIT
+        self._credit = credit
 
     def length(self, price: float) -> int:
         """How many tokens to guess now.
