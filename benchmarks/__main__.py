@@ -25,6 +25,7 @@ BENCHMARKS = (
     "step",
     "exports",
     "train",
+    "speculative",
 )
 APART = ("gpu",)
 """Run when named."""

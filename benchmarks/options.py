@@ -40,7 +40,7 @@ class Options:
             other ``data``.
         vocabulary: Folder of the tokenizer of `pack`; None: OpenAI's where it is, else of
             ``model``.
-        model: Of `finetune` and `startup`: "mini", a folder or a hub id.
+        model: Of `finetune`, `speculative` and `startup`: "mini", a folder or a hub id.
         max_texts: Use only the first so many jokes.
         peer: What the tutorial of `finetune` trains: our module or transformers'.
     """

@@ -26,6 +26,7 @@ from benchmarks import (
     options,
     pack,
     report,
+    speculative,
     startup,
     step,
     task,
@@ -45,6 +46,7 @@ from benchmarks.worker import Worker
 from gpt1.checkpoint import load_model, save_model
 from gpt1.config import GPTConfig
 from gpt1.model import GPT
+from gpt1.native.library import kernels
 from gpt1.reproduce import tutorial_recipe as tutorial
 from gpt1.tokenizer import Tokenizer
 
@@ -368,6 +370,21 @@ def test_a_command_that_fails_is_not_timed() -> None:
 @pytest.mark.slow
 def test_startup_measures_every_command(tiny: Options) -> None:
     assert len(measures(startup.run(tiny))) == 5
+
+
+def test_speculative_compares_guesses_with_plain_decoding_and_its_tokens(tiny: Options) -> None:
+    found = speculative.run(tiny)
+    assert all(found.same.values())
+    assert len(found.same) == 4
+    assert [row.bar for row in found.rows if "look-up" in row.measure] == [1.8, 0.95, 1.8, 0.95]
+    drafts = [row for row in found.rows if "draft" in row.measure]
+    assert len(drafts) == (0 if kernels() is None else 2)  # none for the tiny one
+    assert {row.beside for row in found.rows} == {"plain"}
+
+
+def test_speculative_notices_other_tokens(tiny: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speculative, "turn", lambda _, how: (1.0, [[len(how)]]))
+    assert not any(speculative.run(tiny).same.values())
 
 
 def test_exports_agree_where_the_weights_are_the_same(tiny: Options) -> None:

@@ -333,6 +333,46 @@ def test_more_beams_than_the_settings_allow_texts_give_fewer() -> None:
     assert len(group) == 2
 
 
+DRAFT = LanguageModel(lively_model(TOKENIZER.vocab_size + 3, seed=1), TOKENIZER)
+
+
+@pytest.mark.parametrize("how", [{}, {**SAMPLED, "n": 2}, {"logprobs": 2, "stop": ["o"]}])
+@pytest.mark.parametrize(
+    "guesses",
+    [{"prompt_lookup_num_tokens": 4}, {"assistant_model": LM}, {"assistant_model": DRAFT}],
+)
+def test_guessing_changes_no_continuation(guesses: dict[str, Any], how: dict[str, Any]) -> None:
+    prompts = ["the fox", "the dog the dog the"]
+    assert LM.complete(prompts, **how, **guesses) == LM.complete(prompts, **how)
+
+
+def test_guesses_are_streamed() -> None:
+    pieces = list(LM.stream("the fox", prompt_lookup_num_tokens=10, max_new_tokens=60))
+    assert "".join(pieces) == LM.generate("the fox", max_new_tokens=60)
+    assert len(pieces) > 10
+
+
+def test_an_assistant_may_be_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lm = load(folder)
+    plain = lm.generate("the fox")
+    assert lm.generate("the fox", assistant_model=folder) == plain
+    monkeypatch.setattr("gpt1.language_model.load", None)  # it is loaded once
+    assert lm.generate("the fox", assistant_model=folder) == plain
+
+
+def test_an_assistant_on_torch_guesses_for_a_model_on_torch(folder: Path) -> None:
+    lm = load(folder, backend="torch")
+    assert lm.generate("the fox", assistant_model=str(folder)) == lm.generate("the fox")
+
+
+def test_an_assistant_with_another_vocabulary_is_refused(without_end: LanguageModel) -> None:
+    with pytest.raises(ConfigError, match="assistant_model has another vocabulary, of 114 tokens"):
+        LM.generate("the fox", assistant_model=without_end)
+    wider = LanguageModel(lively_model(TOKENIZER.vocab_size + 4), TOKENIZER)
+    with pytest.raises(ConfigError, match="tokens but the model has"):
+        LM.stream("the fox", assistant_model=wider)
+
+
 def test_contrastive_search_without_its_penalty_is_greedy() -> None:
     assert LM.generate("the fox", penalty_alpha=0.0, top_k=4) == LM.generate("the fox")
     assert LM.generate("the fox", penalty_alpha=0.9, top_k=4) != LM.generate("the fox")

@@ -28,6 +28,9 @@ MODES: tuple[TokenizerMode, ...] = get_args(TokenizerMode)
 SAMPLERS = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 """Settings of `GenerationConfig` that turn sampling on."""
 
+GUESSES = ("prompt_lookup_num_tokens", "assistant_model")
+"""Settings of `GenerationConfig` that turn speculative decoding on."""
+
 OF_LANGUAGE_MODELS = ("seq_len", "sample_every_steps", "sample_prompts")
 """Settings of `TrainingConfig` that mean nothing to a task."""
 
@@ -363,6 +366,10 @@ class GenerationConfig:
     """When beam search ends: true, at num_beams ends; false, by estimate; "never", when certain."""
     penalty_alpha: float | None = None
     """Contrastive search: weight of unlikeness to the text so far against probability, 0 to 1."""
+    prompt_lookup_num_tokens: int | None = None
+    """Guess up to so many tokens at a time by what the text says earlier: faster, the same text."""
+    assistant_model: str | None = None
+    """Let a smaller model with the same tokenizer guess: faster, the same text."""
     n: int = 1
     """Continuations of each prompt: samples, or the best of num_beams."""
     logprobs: int | None = None
@@ -389,6 +396,7 @@ class GenerationConfig:
     def _bad_numbers(self) -> list[str]:
         inf = float("inf")
         problems = _out_of_range(self, 1, inf, "max_new_tokens", "top_k", "num_beams", "n")
+        problems += _out_of_range(self, 1, inf, "prompt_lookup_num_tokens")
         problems += _out_of_range(self, 0, inf, "min_new_tokens", "no_repeat_ngram_size")
         problems += _out_of_range(self, 0, inf, "logprobs", "temperature", "repetition_penalty")
         problems += _out_of_range(self, 0, 1, "top_p", "min_p", "typical_p", "penalty_alpha")
@@ -444,6 +452,8 @@ class GenerationConfig:
         samplers = [name for name in SAMPLERS if getattr(self, name) is not None]
         of_beams = {"length_penalty": 1.0, "early_stopping": False}
         unread = [name for name, default in of_beams.items() if getattr(self, name) != default]
+        guesses = [name for name in GUESSES if getattr(self, name) is not None]
+        search = "num_beams" if beams else "penalty_alpha"
         rules = [
             (
                 self.min_new_tokens > self.max_new_tokens,
@@ -484,12 +494,26 @@ class GenerationConfig:
                 "min_p or typical_p to sample, or num_beams",
             ),
             (
+                guesses and (beams or contrastive),
+                f"{search} is {getattr(self, search)} but {' and '.join(guesses)} would guess "
+                "tokens, which only greedy decoding and sampling check; leave one of them out",
+            ),
+            (
+                len(guesses) > 1,
+                f"{' and '.join(guesses)} would both guess tokens; set one of them",
+            ),
+            (
                 unread and not beams,
                 f"{' and '.join(unread)} would not be read: only beam search does, so set num_beams"
                 " above 1 as well",
             ),
         ]
         return [problem for wrong, problem in rules if wrong]
+
+    @property
+    def guesses(self) -> bool:
+        """Whether tokens are guessed and checked together."""
+        return any(getattr(self, name) is not None for name in GUESSES)
 
     @property
     def samples(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
@@ -14,6 +14,7 @@ from gpt1.generation.decode import Decoder, replay
 from gpt1.generation.readers import Network
 from gpt1.generation.scores import Scores
 from gpt1.generation.settings import Settings, generation_config
+from gpt1.generation.speculative import SpeculativeDecoder
 from gpt1.generation.stopping import Completion, CompletionBuilder
 from gpt1.hf_config import read_config
 from gpt1.locate import CONFIG, locate
@@ -78,6 +79,7 @@ class LanguageModel:
         self.tokenizer = tokenizer
         self._backend, self._native, self._source = backend, native, source
         self._fingerprint: int | None = None
+        self._assistant: tuple[object, LanguageModel] | None = None  # as given last, and opened
 
     @property
     def model(self) -> Backbone:
@@ -163,8 +165,9 @@ class LanguageModel:
                 which the model then begins a new text.
             n: Continuations of each prompt; more than 1 needs sampling or beam search.
             include_prompt: False returns the continuations alone, usually with a leading space.
-            **settings: As in `GenerationConfig`; ``stop`` and ``bad_words`` may be one string, and
-                ``logit_bias`` a mapping. The prompt may hold stop strings. A text also ends at the
+            **settings: As in `GenerationConfig`; ``stop`` and ``bad_words`` may be one string,
+                ``logit_bias`` a mapping and ``assistant_model`` a `LanguageModel`, or what `load`
+                takes. The prompt may hold stop strings. A text also ends at the
                 end-of-text token. With a seed, a prompt has the same continuations alone and among
                 others.
 
@@ -201,11 +204,12 @@ class LanguageModel:
         Raises:
             Gpt1Error: As `generate` does; at once, not when the first piece is read.
         """
-        config = generation_config(**settings)
+        config, assistant = self._configured(settings)
         if config.n > 1:
             raise ConfigError(f"n is {config.n} but a stream is one text; use generate for several")
         builder = self._builder(prompt, config)
-        return _growth(self._steps([builder], config), builder.completion, include_prompt)
+        steps = self._steps([builder], config, assistant)
+        return _growth(steps, builder.completion, include_prompt)
 
     def complete(
         self, prompts: str | Texts, *, n: int = 1, **settings: Unpack[Settings]
@@ -224,7 +228,7 @@ class LanguageModel:
         Raises:
             Gpt1Error: As `generate` does.
         """
-        config = generation_config(n=n, **settings)
+        config, assistant = self._configured({"n": n, **settings})
         prompts = [prompts] if isinstance(prompts, str) else prompts
         builders = [[self._builder(prompt, config) for _ in range(n)] for prompt in prompts]
         by_length = sorted(builders, key=lambda group: len(group[0].completion.prompt_ids))
@@ -232,7 +236,7 @@ class LanguageModel:
         size = max(1, SEQUENCES_AT_ONCE // max(n, config.num_beams, candidates))
         for start in range(0, len(by_length), size):
             batch = [builder for group in by_length[start : start + size] for builder in group]
-            for _ in self._steps(batch, config):
+            for _ in self._steps(batch, config, assistant):
                 pass
         completions = [[builder.completion for builder in group] for group in builders]
         return [[c for c in group if c.finish_reason is not None] for group in completions]
@@ -248,10 +252,50 @@ class LanguageModel:
             )
         return CompletionBuilder(self.tokenizer, ids, config)
 
-    def _steps(self, builders: list[CompletionBuilder], config: GenerationConfig) -> Iterator[None]:
+    def _configured(
+        self, settings: Mapping[str, Any]
+    ) -> tuple[GenerationConfig, LanguageModel | None]:
+        """What the settings say, and the assistant among them."""
+        given = settings.get("assistant_model")
+        name = "of this call" if isinstance(given, LanguageModel) else given and str(given)
+        config = generation_config(**{**settings, "assistant_model": name})
+        return config, None if given is None else self._assistant_of(given)
+
+    def _assistant_of(self, given: Any) -> LanguageModel:
+        """A model that may guess for this one; the last one is kept.
+
+        Raises:
+            ConfigError: If it has another vocabulary.
+        """
+        if self._assistant is None or self._assistant[0] != given:
+            lm = given
+            if not isinstance(given, LanguageModel):
+                network = self._network()
+                device = "cpu" if isinstance(network, NativeModel) else network.device
+                lm = load(given, device=device, backend=self._backend)
+            if _pieces(lm) != _pieces(self):
+                raise ConfigError(
+                    f"assistant_model has another vocabulary, of {lm.tokenizer.vocab_size} tokens "
+                    f"where the model has {self.tokenizer.vocab_size}; it has to be a model with "
+                    "the same tokenizer"
+                )
+            self._assistant = given, lm
+        return self._assistant[1]
+
+    def _steps(
+        self,
+        builders: list[CompletionBuilder],
+        config: GenerationConfig,
+        assistant: LanguageModel | None,
+    ) -> Iterator[None]:
         """Generate for n builders a prompt; yields before the first token and as texts grow."""
         prompts = [builder.completion.prompt_ids for builder in builders[:: config.n]]
         limits = self._limits(config)
+        if config.guesses:
+            draft = None if assistant is None else assistant._generator
+            return _run(
+                SpeculativeDecoder(self._generator, prompts, config, draft, **limits), builders
+            )
         if config.num_beams == 1 and config.penalty_alpha is None:
             return _run(Decoder(self._generator, prompts, config, **limits), builders)
         from gpt1.backbone import require_gpt
@@ -388,6 +432,10 @@ class LanguageModel:
         from gpt1 import checkpoint
 
         checkpoint.save_model(folder, self.model, self.tokenizer)
+
+
+def _pieces(lm: LanguageModel) -> list[str]:
+    return lm.tokenizer.pieces(range(lm.tokenizer.vocab_size))
 
 
 def _beam_search(

@@ -134,6 +134,16 @@ def test_equal_prompts_with_a_seed_have_equal_continuations(
     assert len(set(shown)) == 1
 
 
+@pytest.mark.parametrize("flag", ["--prompt-lookup-num-tokens=5", "--assistant-model"])
+def test_guesses_change_nothing_that_is_printed(
+    folder: str, capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    words = ["the fox the fox", "--model", folder, *SAMPLED]
+    guessing = flag if "=" in flag else f"{flag}={folder}"
+    assert output(capsys, *words, guessing) == output(capsys, *words)
+    assert output(capsys, *words, guessing, "--json") == output(capsys, *words, "--json")
+
+
 def test_json_is_one_object_a_prompt(
     folder: str, lm: LanguageModel, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -106,6 +106,34 @@ def test_top_p_equals_transformers(given: Any, p: float) -> None:
         assert row[border].tolist() == sorted(row[border], reverse=True)
 
 
+def many_rows() -> NDArray[np.float64]:
+    """Flat and peaked, with and without ties, with few and with many tokens left."""
+    source = np.random.default_rng(7)
+    rows = source.standard_normal((120, 1000)) * np.geomspace(0.01, 30, 120)[:, None]
+    rows[::3] = np.round(rows[::3], 1)
+    rows[1::4] = np.where(source.random((30, 1000)) < 0.9, -np.inf, rows[1::4])
+    return rows
+
+
+@pytest.mark.parametrize("k", [1, 2, 31, 32, 500, 1000])
+def test_on_numpy_top_k_finds_what_sorting_finds(k: int) -> None:
+    rows = many_rows()
+    expected = as_numpy(processors.top_k(torch.asarray(rows), k))
+    np.testing.assert_array_equal(processors.top_k(rows, k), expected)
+
+
+@pytest.mark.parametrize("p", [1e-12, 0.1, 0.5, 0.75, 0.95, 0.999, 1 - 1e-9, 1 - 2**-53])
+def test_on_numpy_top_p_finds_what_sorting_finds(monkeypatch: pytest.MonkeyPatch, p: float) -> None:
+    rows = many_rows()
+    rows[-1] = 0.0  # all alike: rounding decides
+    ours = processors.top_p(rows, p)
+    found = [processors._nucleus(row, p) is not None for row in rows]
+    assert (sum(found) > 100) == (p < 1 - 1e-8)
+    assert found[-1] == (p == 1e-12)
+    monkeypatch.setattr(processors, "_nucleus", lambda *_: None)
+    np.testing.assert_array_equal(ours, processors.top_p(rows, p))
+
+
 @pytest.mark.parametrize("p", [0.0, 1e-9, 0.05, 0.5, 1.0])
 def test_min_p_equals_transformers(given: Any, p: float) -> None:
     check(processors.min_p(given, p), theirs(transformers.MinPLogitsWarper(p), given), given)

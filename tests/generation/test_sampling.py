@@ -40,6 +40,22 @@ def test_evenly_spread_numbers_draw_each_token_as_often_as_it_is_probable() -> N
     np.testing.assert_allclose(shares, softmax(logits)[0], rtol=0, atol=1 / count)
 
 
+def test_draws_are_those_of_all_probabilities_added_up() -> None:
+    source = np.random.default_rng(3)
+    logits = source.standard_normal((500, 200)) * 3
+    logits[::2] = np.where(source.random((250, 200)) < 0.9, -np.inf, logits[::2])
+    uniforms = source.random(500)
+    cumulated = softmax(logits).cumsum(-1)
+    expected = (cumulated <= (uniforms * cumulated[:, -1])[:, None]).sum(-1)
+    assert sampling.draw(logits, uniforms.tolist()) == expected.tolist()
+
+
+def test_the_highest_number_draws_the_last_token_there_is() -> None:
+    for rest in range(1, 40):
+        logits = log(*[0.1] * rest, 0.0)
+        assert sampling.draw(logits, [1 - 2**-53]) == [rest - 1]
+
+
 PROBS = (0.30, 0.22, 0.15, 0.11, 0.08, 0.06, 0.04, 0.02, 0.015, 0.005)
 DRAWS = 100_000
 

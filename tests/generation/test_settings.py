@@ -126,6 +126,19 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"penalty_alpha": 0.6}, "penalty_alpha is 0.6 but top_k, the number of candidates of contr"),
     ({"penalty_alpha": 0.6, "top_k": 4, "n": 2}, "n is 2 but contrastive search (penalty_alpha)"),
     ({"num_beams": 2, "n": 3}, "n is 3 but must be at most num_beams, which is 2"),
+    ({"prompt_lookup_num_tokens": 0}, "prompt_lookup_num_tokens is 0 but must be at least 1"),
+    (
+        {"num_beams": 2, "prompt_lookup_num_tokens": 9},
+        "num_beams is 2 but prompt_lookup_num_tokens would guess tokens",
+    ),
+    (
+        {"penalty_alpha": 0.6, "top_k": 4, "assistant_model": "mini"},
+        "penalty_alpha is 0.6 but assistant_model would guess tokens",
+    ),
+    (
+        {"prompt_lookup_num_tokens": 9, "assistant_model": "mini"},
+        "prompt_lookup_num_tokens and assistant_model would both guess tokens; set one of them",
+    ),
     ({"length_penalty": 2.0}, "length_penalty would not be read: only beam search does"),
     ({"early_stopping": True}, "early_stopping would not be read: only beam search does"),
 ]

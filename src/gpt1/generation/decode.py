@@ -91,7 +91,8 @@ class Decoder:
             bad_words=bad_words,
         )
         self.scores: dict[int, TokenScore] = {}
-        self._rows = self.running.copy()  # the sequence in each row of the cache
+        self._held = self.running.copy()  # the sequence in each row of the cache
+        self._rows = self._held  # the sequence of each row of the newest logits
         self._steps = 0
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
@@ -120,10 +121,15 @@ class Decoder:
         for sequence, token in new:
             self._contexts[sequence].append(token)
         self._steps += 1
-        new = [(sequence, token) for sequence, token in new if token not in self._scores.stop_ids]
-        done = self._steps == self._config.max_new_tokens
-        self.running = [] if done else [sequence for sequence, _ in new]
-        return new
+        ended = {sequence for sequence, token in new if token in self._scores.stop_ids}
+        full = {sequence for sequence, _ in new if self._left(sequence) == 0}
+        self.running = [number for number in self.running if number not in ended | full]
+        return [(sequence, token) for sequence, token in new if sequence not in ended]
+
+    def _left(self, sequence: int) -> int:
+        """How many tokens a sequence may still get."""
+        prompt = self._prompts[sequence // self._config.n]
+        return self._config.max_new_tokens + len(prompt) - len(self._contexts[sequence])
 
     def _next(self) -> list[int]:
         """The next token of each running sequence, which then are those in `_rows`."""
@@ -136,11 +142,16 @@ class Decoder:
 
     def _read_newest(self) -> Array:
         """Read the newest token of every running sequence; logits ``(B, V)``."""
-        if len(self._rows) != len(self.running):
+        self._hold_running()
+        self._rows = self._held
+        return self._reader.read_newest([self._contexts[number] for number in self._held])
+
+    def _hold_running(self) -> None:
+        """Keep the rows of running sequences only."""
+        if len(self._held) != len(self.running):
             running = set(self.running)
-            self._reader.keep([i for i, number in enumerate(self._rows) if number in running])
-            self._rows = self.running.copy()
-        return self._reader.read_newest([self._contexts[number] for number in self._rows])
+            self._reader.keep([i for i, number in enumerate(self._held) if number in running])
+            self._held = self.running.copy()
 
     def _score(self, logits: Array) -> Array:
         """What the settings of the text so far make of logits ``(B, V)``."""

@@ -8,10 +8,12 @@ read the text so far, `filtered` those of sampling.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpt1.config import GenerationConfig
 from gpt1.errors import ConfigError
@@ -28,6 +30,11 @@ INFINITY = float("inf")
 SMALLEST_TEMPERATURE = 1e-300
 """Below it the quotient overflows, and the choice has long been greedy."""
 
+SHARES = (30, 3, 0.5)
+"""Where to look for what `top_p` keeps: above so many times the average of what it removes."""
+
+ROUNDING = 1e-9
+"""More than what sums of probabilities in float64 are off by."""
 
 OF_THE_TEXT = (
     "logit_bias",
@@ -158,8 +165,21 @@ def top_k(logits: Array, k: int) -> Array:
     """Keep the ``k >= 1`` highest logits of each row of ``(B, V)``, and those equal to the k-th."""
     xp = namespace(logits)
     k = min(k, logits.shape[-1])
-    ascending = xp.sort(logits, axis=-1, stable=False)
-    return _keep(logits, logits >= ascending[:, -k, None])
+    if isinstance(logits, np.ndarray):
+        lowest = np.array([[_kth_highest(row, k)] for row in logits])
+    else:
+        lowest = xp.sort(logits, axis=-1, stable=False)[:, -k, None]
+    return _keep(logits, logits >= lowest)
+
+
+def _kth_highest(row: NDArray[Any], k: int) -> Any:
+    """The k-th highest number of a row, without sorting it.
+
+    Among some of the row, the k-th highest is as low or lower; few others are as high.
+    """
+    some = row[:: math.isqrt(len(row) // k)]
+    few = row[np.flatnonzero(row >= np.partition(some, -k)[-k])]
+    return np.partition(few, -k)[-k]
 
 
 def top_p(logits: Array, p: float) -> Array:
@@ -176,6 +196,10 @@ def top_p(logits: Array, p: float) -> Array:
     Source: nucleus sampling, Holtzman et al. 2019.
     """
     xp = namespace(logits)
+    if isinstance(logits, np.ndarray) and logits.dtype == np.float64:
+        nuclei = [_nucleus(row, p) for row in logits]
+        if all(kept is not None for kept in nuclei):
+            return _keep(logits, np.array(nuclei))
     ascending = xp.sort(logits, axis=-1, stable=False)
     cumulated = xp.cumulative_sum(softmax(ascending), axis=-1)
     removed = _count(cumulated[:, :-1] <= 1 - p)
@@ -184,6 +208,30 @@ def top_p(logits: Array, p: float) -> Array:
     equal_kept = logits.shape[-1] - removed - _count(logits > lowest)
     place = xp.cumulative_sum(xp.astype(equal, xp.int64), axis=-1)
     return _keep(logits, (logits > lowest) | (equal & (place <= equal_kept)))
+
+
+def _nucleus(row: NDArray[np.float64], p: float) -> NDArray[np.bool_] | None:
+    """Which tokens of a row `top_p` keeps, without sorting them all.
+
+    Returns:
+        ``(V,)``; None where rounding decides, which is for the plain way to settle.
+    """
+    weights = exponentials(row)
+    total, removable = weights.sum(), (1 - p) * weights.sum()
+    for share in SHARES:  # the rest may be removed as a whole if it is light enough
+        probable = np.flatnonzero(weights >= share * removable / len(row))
+        if total - weights[probable].sum() < 0.9 * removable:
+            break
+    ascending = np.sort(row[probable])
+    weights = np.exp(ascending - row.max())
+    cumulated = (total - weights.sum() + weights.cumsum()[:-1]) / total
+    if p > 1 - 1e-8 or np.any(np.abs(cumulated - (1 - p)) < ROUNDING):
+        return None
+    removed = int((cumulated <= 1 - p).sum())
+    kept: NDArray[np.bool_] = row > ascending[removed]
+    equal = np.flatnonzero(row == ascending[removed])
+    kept[equal[: len(ascending) - removed - int(kept.sum())]] = True
+    return kept
 
 
 def min_p(logits: Array, p: float) -> Array:
@@ -347,6 +395,17 @@ def softmax(logits: Array) -> Array:
     return exponentials / xp.sum(exponentials, axis=-1, keepdims=True)
 
 
+def exponentials(row: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What `softmax` divides by its sum, of one row ``(V,)``; no time is lost on ``-inf``."""
+    possible = np.flatnonzero(row > -INFINITY)
+    if len(possible) == len(row):
+        weights: NDArray[np.float64] = np.exp(row - row.max())
+        return weights
+    weights = np.zeros(len(row))
+    weights[possible] = np.exp(row[possible] - row.max())
+    return weights
+
+
 def log_softmax(logits: Array) -> Array:
     """Log-probabilities, in nats, of logits ``(B, V)``."""
     xp = namespace(logits)
@@ -357,7 +416,8 @@ def log_softmax(logits: Array) -> Array:
 def _keep(logits: Array, kept: Array) -> Array:
     """Logits where ``kept``, elsewhere -inf."""
     xp = namespace(logits)
-    return xp.where(kept, logits, xp.full_like(logits, -INFINITY))
+    nothing = xp.asarray(-INFINITY, dtype=logits.dtype, device=logits.device)
+    return xp.where(kept, logits, nothing)
 
 
 def _count(mask: Array) -> Array:

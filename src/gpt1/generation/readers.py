@@ -50,14 +50,37 @@ class Reader(Protocol):
             contexts: All token ids of each row; those before the last have been read.
         """
 
+    @property
+    def room(self) -> int:
+        """How many tokens each row can take, at least, before one is full."""
 
-def open_reader(model: Network) -> Reader:
-    """The reader for a model."""
+    def read_ahead(self, contexts: Ids, counts: Sequence[int]) -> Array:
+        """Read the last tokens of each row; none may need more than there is `room`.
+
+        Args:
+            contexts: All token ids of each row.
+            counts: How many of each row are not read yet.
+
+        Returns:
+            Logits ``(sum(counts), V)`` behind each of these tokens, row by row.
+        """
+
+    def forget(self, counts: Sequence[int]) -> None:
+        """Take back that the last tokens of each row, so many, were read."""
+
+
+def open_reader(model: Network, *, ahead: bool = False) -> Reader:
+    """The reader for a model.
+
+    Args:
+        model: Reads.
+        ahead: Whether `Reader.read_ahead` and what belongs to it will be called.
+    """
     if isinstance(model, NativeModel):
         return NativeReader(model)
     from gpt1.generation.reading import TorchReader
 
-    return TorchReader(model)
+    return TorchReader(model, ahead=ahead)
 
 
 def to_numpy(array: Array) -> NDArray[Any]:
@@ -112,6 +135,29 @@ class NativeReader:
         )
         self._lengths = [length + 1 for length in self._lengths]
         return logits
+
+    @property
+    def room(self) -> int:
+        """See `Reader`."""
+        room: int = self._cache.capacity - max(self._lengths)
+        return room
+
+    def read_ahead(self, contexts: Ids, counts: Sequence[int]) -> Array:
+        """See `Reader`."""
+        ids, places, rows = list[int](), list[int](), list[int]()
+        sizes = zip(self._rows, contexts, self._lengths, counts, strict=True)
+        for row, context, length, count in sizes:
+            ids += context[len(context) - count :]
+            places += range(length, length + count)
+            rows += [row] * count
+        self.forget([-count for count in counts])
+        return self._model.read(self._cache, ids, rows, places, range(len(ids)))
+
+    def forget(self, counts: Sequence[int]) -> None:
+        """See `Reader`."""
+        self._lengths = [
+            length - count for length, count in zip(self._lengths, counts, strict=True)
+        ]
 
     def _slide(self, contexts: Ids) -> None:
         limit = self._model.config.n_positions

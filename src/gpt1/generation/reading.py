@@ -119,10 +119,12 @@ class TorchReader:
 
     Args:
         model: Any device, any dtype; inside a session it is in evaluation mode.
+        ahead: Whether `read_ahead` will be called, whose steps vary in size: no graphs then.
     """
 
-    def __init__(self, model: GPT) -> None:
+    def __init__(self, model: GPT, *, ahead: bool = False) -> None:
         self._model = model
+        self._static = model.device.type in CAPTURES and not ahead
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -134,15 +136,14 @@ class TorchReader:
         self, prompts: Sequence[Sequence[int]], new_tokens: int, copies: int
     ) -> Tensor:
         """See `Reader`."""
-        static = self._model.device.type in CAPTURES
-        read, cache = read_prompts(self._model, prompts, 0 if static else new_tokens)
+        read, cache = read_prompts(self._model, prompts, 0 if self._static else new_tokens)
         logits = read.logits
         if copies > 1:
             rows = torch.arange(len(prompts), device=logits.device).repeat_interleave(copies)
             cache.select(rows)
             logits = logits[rows]
         self._rows: StaticRows | GrowingRows
-        if static:
+        if self._static:
             self._rows = StaticRows(self._model, cache, new_tokens)
         else:
             self._rows = GrowingRows(self._model, cache)
@@ -155,6 +156,24 @@ class TorchReader:
     def read_newest(self, contexts: Sequence[Sequence[int]]) -> Tensor:
         """See `Reader`."""
         return self._rows.read_newest(contexts)
+
+    @property
+    def room(self) -> int:
+        """See `Reader`."""
+        return self._growing.room
+
+    def read_ahead(self, contexts: Sequence[Sequence[int]], counts: Sequence[int]) -> Tensor:
+        """See `Reader`."""
+        return self._growing.read_ahead(contexts, counts)
+
+    def forget(self, counts: Sequence[int]) -> None:
+        """See `Reader`."""
+        self._growing.forget(counts)
+
+    @property
+    def _growing(self) -> GrowingRows:
+        assert isinstance(self._rows, GrowingRows)
+        return self._rows
 
 
 class GrowingRows:
@@ -176,6 +195,25 @@ class GrowingRows:
         """Logits ``(B, V)`` behind the last token of each context."""
         slide(self._model, self._cache, contexts)
         return read_newest(self._model, self._cache, contexts).logits
+
+    @property
+    def room(self) -> int:
+        """Tokens each text can take at least."""
+        return self._cache.capacity - self._cache.longest
+
+    def read_ahead(self, contexts: Sequence[Sequence[int]], counts: Sequence[int]) -> Tensor:
+        """See `Reader`."""
+        padded = torch.zeros(len(counts), max(counts), dtype=torch.long)
+        for row, (context, count) in enumerate(zip(contexts, counts, strict=True)):
+            padded[row, :count] = torch.tensor(context[len(context) - count :])
+        logits: Tensor = self._model(padded.to(self._model.device), cache=self._cache).logits
+        sizes = torch.tensor(counts, device=logits.device)
+        self._cache.advance(sizes)
+        return logits[torch.arange(max(counts), device=logits.device) < sizes[:, None]]
+
+    def forget(self, counts: Sequence[int]) -> None:
+        """See `Reader`."""
+        self._cache.advance(-torch.tensor(counts, device=self._model.device))
 
 
 class StaticRows:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt1.generation.processors import softmax
+from gpt1.generation.processors import exponentials
 
 
 def draw(logits: NDArray[np.float64], uniforms: Sequence[float]) -> list[int]:
@@ -22,10 +22,15 @@ def draw(logits: NDArray[np.float64], uniforms: Sequence[float]) -> list[int]:
     Returns:
         B token ids.
     """
-    cumulated = softmax(logits).cumsum(-1)
-    targets = np.asarray(uniforms) * cumulated[:, -1]
-    rows = zip(cumulated, targets, strict=True)
-    return [int(row.searchsorted(target, side="right")) for row, target in rows]
+    return [_draw(*row) for row in zip(logits, uniforms, strict=True)]
+
+
+def _draw(logits: NDArray[np.float64], uniform: float) -> int:
+    weights = exponentials(logits)
+    possible = np.flatnonzero(weights > 0)
+    cumulated = (weights[possible] / weights.sum()).cumsum()
+    place = int(cumulated.searchsorted(uniform * cumulated[-1], side="right"))
+    return int(possible[min(place, len(possible) - 1)])
 
 
 def random_source(seed: int | None, prompt: Sequence[int], continuation: int) -> random.Random:

@@ -36,6 +36,8 @@ class Settings(TypedDict, total=False):
     length_penalty: float | None
     early_stopping: bool | Literal["never"] | None
     penalty_alpha: float | None
+    prompt_lookup_num_tokens: int | None
+    assistant_model: object  # a LanguageModel, or what `load` takes
     logprobs: int | None
     stop: str | Sequence[str] | None
     stop_ids: Sequence[int] | None
