@@ -59,6 +59,9 @@ def parser() -> argparse.ArgumentParser:
     )
     flags.add_argument("--precisions", nargs="+", choices=PRECISIONS, help="only these (decode)")
     flags.add_argument("--batches", nargs="+", type=count, help="only these sizes (decode)")
+    flags.add_argument(
+        "--prompts", nargs="+", type=count, help="only prompts of so many tokens (decode)"
+    )
     flags.add_argument("--rounds", type=count, help="turns of each side")
     flags.add_argument("--data", type=Path, help="jokes: csv, jsonl or txt (pack, finetune)")
     flags.add_argument("--valid-data", type=Path, help="held-out jokes (finetune)")

@@ -140,6 +140,7 @@ class Bench:
         self._sizes, self._folder = sizes, folder
         self._kind: type[Here] | type[Worker] = Here if options.quick else Worker
         self._batches = options.batches or sizes.batches
+        self._lengths = options.prompts or sizes.prompt_tokens
         self.rounds, self.threads = options.rounds or sizes.rounds, cores()
         self.limits: list[Limits] = []
         self.same: dict[str, bool] = {}
@@ -168,7 +169,7 @@ class Bench:
         return [figure._replace(sides={**none, **figure.sides}) for figure in found]
 
     def _cases(self) -> list[Case]:
-        return [Case(b, p) for p in self._sizes.prompt_tokens for b in self._batches]
+        return [Case(b, p) for p in self._lengths for b in self._batches]
 
     def _prepared(self, name: str, precision: str) -> Path:
         return self._folder / f"{name} {precision}"
@@ -221,7 +222,7 @@ class Bench:
             for limit in limits
         ]
         figures = [Figure(precision, f"decode, {name}", "tokens/s", _titled(rates), bounds)]
-        if case.prompt_tokens == max(self._sizes.prompt_tokens):
+        if case.prompt_tokens == max(self._lengths):
             rates = {name: [tokens / times.first for times in found[name]] for name in found}
             figures.append(Figure(precision, f"prefill, {name}", "tokens/s", _titled(rates)))
         for figure in figures:

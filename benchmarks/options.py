@@ -35,6 +35,7 @@ class Options:
         rounds: Turns of each side; default: as the benchmark has it.
         precisions: Of `decode`; default: all.
         batches: Of `decode`, sizes; default: as it has them.
+        prompts: Of `decode`, tokens; default: as it has them.
         data: Jokes: any file `TextSource` reads.
         valid_data: Held-out jokes; None: those that belong to the shared jokes, or every tenth of
             other ``data``.
@@ -49,6 +50,7 @@ class Options:
     rounds: int | None = None
     precisions: tuple[str, ...] | None = None
     batches: tuple[int, ...] | None = None
+    prompts: tuple[int, ...] | None = None
     data: Path = field(default_factory=default_data)
     valid_data: Path | None = None
     vocabulary: Path | None = None
