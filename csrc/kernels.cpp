@@ -42,7 +42,8 @@ inline Floats start(const float* bias, int at) { return bias ? load(bias + at) :
 // ------------------------------------------------------------------ products in floating point
 
 // y[m, n] (+)= sum_k x[m, k] W[k, n] for M rows and N blocks of outputs, `depth` inputs from `first` on.
-template <class T, int M, int N>
+// With FETCH, it also asks memory for the same inputs of the N blocks after these.
+template <class T, int M, int N, bool FETCH>
 inline void tile(const Rows& x, int row, const Matrix& w, const float* bias, float* y, int block, int first,
                  int depth) {
     const int64_t ldy = w.outputs, stride = int64_t{w.inputs} * BLOCK;
@@ -56,6 +57,8 @@ inline void tile(const Rows& x, int row, const Matrix& w, const float* bias, flo
                 acc[m][n][p] = first == 0 ? start(bias, at) : load_some(y + (row + m) * ldy + at, ldy - at);
             }
     _Pragma("GCC unroll 4") for (int k = 0; k < depth; k++) {
+        if constexpr (FETCH)
+            UNROLL for (int n = 0; n < N; n++) __builtin_prefetch(data + (N + n) * stride + k * BLOCK, 0, 2);
         Floats weights[N][PARTS];
         UNROLL for (int n = 0; n < N; n++)
             UNROLL for (int p = 0; p < PARTS; p++)
@@ -74,10 +77,14 @@ inline void tile(const Rows& x, int row, const Matrix& w, const float* bias, flo
             }
 }
 
-// All rows, M at a time, then the rest.
+// All rows, M at a time, then the rest. The first rows wait for memory; the second fetch what comes next.
 template <class T, int M, int N>
 void tiles(const Rows& x, int row, const Matrix& w, const float* bias, float* y, int block, int first, int depth) {
-    for (; row + M <= x.count; row += M) tile<T, M, N>(x, row, w, bias, y, block, first, depth);
+    for (; row + M <= x.count; row += M)
+        if (row == M && N > 1)
+            tile<T, M, N, true>(x, row, w, bias, y, block, first, depth);
+        else
+            tile<T, M, N, false>(x, row, w, bias, y, block, first, depth);
     if constexpr (M > 1)
         if (row < x.count) tiles<T, M / 2, N>(x, row, w, bias, y, block, first, depth);
 }

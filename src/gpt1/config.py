@@ -452,8 +452,6 @@ class GenerationConfig:
         samplers = [name for name in SAMPLERS if getattr(self, name) is not None]
         of_beams = {"length_penalty": 1.0, "early_stopping": False}
         unread = [name for name, default in of_beams.items() if getattr(self, name) != default]
-        guesses = [name for name in GUESSES if getattr(self, name) is not None]
-        search = "num_beams" if beams else "penalty_alpha"
         rules = [
             (
                 self.min_new_tokens > self.max_new_tokens,
@@ -494,7 +492,20 @@ class GenerationConfig:
                 "min_p or typical_p to sample, or num_beams",
             ),
             (
-                guesses and (beams or contrastive),
+                unread and not beams,
+                f"{' and '.join(unread)} would not be read: only beam search does, so set num_beams"
+                " above 1 as well",
+            ),
+        ]
+        return [problem for wrong, problem in (*rules, *self._rules_of_guesses()) if wrong]
+
+    def _rules_of_guesses(self) -> list[tuple[bool, str]]:
+        guesses = [name for name in GUESSES if getattr(self, name) is not None]
+        search = "num_beams" if self.num_beams > 1 else "penalty_alpha"
+        searches = self.num_beams > 1 or self.penalty_alpha is not None
+        return [
+            (
+                bool(guesses) and searches,
                 f"{search} is {getattr(self, search)} but {' and '.join(guesses)} would guess "
                 "tokens, which only greedy decoding and sampling check; leave one of them out",
             ),
@@ -502,13 +513,7 @@ class GenerationConfig:
                 len(guesses) > 1,
                 f"{' and '.join(guesses)} would both guess tokens; set one of them",
             ),
-            (
-                unread and not beams,
-                f"{' and '.join(unread)} would not be read: only beam search does, so set num_beams"
-                " above 1 as well",
-            ),
         ]
-        return [problem for wrong, problem in rules if wrong]
 
     @property
     def guesses(self) -> bool:

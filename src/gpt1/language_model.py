@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
@@ -259,7 +260,7 @@ class LanguageModel:
         given = settings.get("assistant_model")
         name = "of this call" if isinstance(given, LanguageModel) else given and str(given)
         config = generation_config(**{**settings, "assistant_model": name})
-        return config, None if given is None else self._assistant_of(given)
+        return config, None if config.assistant_model is None else self._assistant_of(given)
 
     def _assistant_of(self, given: Any) -> LanguageModel:
         """A model that may guess for this one; the last one is kept.
@@ -530,15 +531,17 @@ def load(
     if quantize not in (None, *QUANTIZED):
         raise ConfigError(f"quantize is {quantize!r} but must be one of {', '.join(QUANTIZED)}")
     folder = locate(model, revision=revision)
-    native = _open_native(folder, str(device), _name(dtype), quantize, backend)
 
     def source() -> Backbone:
         from gpt1 import checkpoint
 
         return checkpoint.load_model(folder, device=device, dtype=dtype)
 
-    network = source() if native is None else None
-    tokenizer = Tokenizer.load(folder, tokenizer_mode)
+    with ThreadPoolExecutor(1) as beside:  # Python reads the tokenizer while C++ lays out weights
+        reading = beside.submit(Tokenizer.load, folder, tokenizer_mode)
+        native = _open_native(folder, str(device), _name(dtype), quantize, backend)
+        network = source() if native is None else None
+        tokenizer = reading.result()
     return LanguageModel(network, tokenizer, backend=backend, native=native, source=source)
 
 

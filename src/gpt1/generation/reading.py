@@ -123,8 +123,7 @@ class TorchReader:
     """
 
     def __init__(self, model: GPT, *, ahead: bool = False) -> None:
-        self._model = model
-        self._static = model.device.type in CAPTURES and not ahead
+        self._model, self._ahead = model, ahead
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -136,14 +135,15 @@ class TorchReader:
         self, prompts: Sequence[Sequence[int]], new_tokens: int, copies: int
     ) -> Tensor:
         """See `Reader`."""
-        read, cache = read_prompts(self._model, prompts, 0 if self._static else new_tokens)
+        static = self._model.device.type in CAPTURES and not self._ahead
+        read, cache = read_prompts(self._model, prompts, 0 if static else new_tokens)
         logits = read.logits
         if copies > 1:
             rows = torch.arange(len(prompts), device=logits.device).repeat_interleave(copies)
             cache.select(rows)
             logits = logits[rows]
         self._rows: StaticRows | GrowingRows
-        if self._static:
+        if static:
             self._rows = StaticRows(self._model, cache, new_tokens)
         else:
             self._rows = GrowingRows(self._model, cache)
