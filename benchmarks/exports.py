@@ -27,11 +27,14 @@ from benchmarks.options import Options
 from benchmarks.report import How, Report, Row
 from benchmarks.timing import interleave, stopwatch
 from gpt1.checkpoint import load_model
-from gpt1.config import GenerationConfig
+from gpt1.config import GenerationConfig, GPTConfig
 from gpt1.evaluation.scoring import score_ids
 from gpt1.export.exporting import export_model
 from gpt1.generation.decode import Decoder
+from gpt1.hf_config import read_config
 from gpt1.language_model import load
+from gpt1.locate import CONFIG
+from gpt1.native_checkpoint import open_folder
 from gpt1.tokenizer import Tokenizer
 
 TITLE = "formats of a model: size, greedy decoding at batch 1, perplexity"
@@ -176,8 +179,10 @@ def save(model: str, folder: Path, dtype: str) -> None:
 
 
 def read_gpt1(folder: str) -> Runtime:
-    """gpt1 itself."""
-    model = load_model(folder)
+    """gpt1 itself: the C++ library where it is there."""
+    config = read_config(Path(folder) / CONFIG)
+    assert isinstance(config, GPTConfig)
+    model = open_folder(Path(folder), config, None) or load_model(folder)
 
     def generate(prompt: list[int], new_tokens: int) -> list[int]:
         decoder = Decoder(model, [prompt], GenerationConfig(max_new_tokens=new_tokens))
@@ -263,7 +268,7 @@ def read_ctranslate2(folder: str) -> Runtime:
     return Runtime(generate, log_probs)
 
 
-def exported(format: str, dtype: str, read: Callable[[str], Runtime]) -> Side:
+def exported(format: str, dtype: str | None, read: Callable[[str], Runtime]) -> Side:
     """A format of `gpt1 export`."""
     return Side(partial(export_model, format=format, dtype=dtype), read)
 
@@ -271,6 +276,8 @@ def exported(format: str, dtype: str, read: Callable[[str], Runtime]) -> Side:
 SIDES = {
     OURS: Side(partial(save, dtype="float32"), read_gpt1),
     "gpt1 bfloat16": Side(partial(save, dtype="bfloat16"), read_gpt1),
+    "gpt1 int8": exported("int8", None, read_gpt1),
+    "gpt1 int4": exported("int4", None, read_gpt1),
     "ONNX Runtime float32": exported("onnx", "float32", read_onnx),
     "ONNX Runtime int8": exported("onnx", "int8", read_onnx),
     "CTranslate2 float32": exported("ctranslate2", "float32", read_ctranslate2),

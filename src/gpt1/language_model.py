@@ -117,7 +117,14 @@ class LanguageModel:
         return self._native
 
     @property
-    def _generator(self) -> Network:
+    def generator(self) -> Network:
+        """What computes when text is generated.
+
+        It has the weights as they are when this is asked for.
+
+        Raises:
+            CheckpointError: If the model is an LSTM.
+        """
         network = self._network()
         if isinstance(network, NativeModel):
             return network
@@ -242,8 +249,19 @@ class LanguageModel:
         completions = [[builder.completion for builder in group] for group in builders]
         return [[c for c in group if c.finish_reason is not None] for group in completions]
 
-    def _builder(self, prompt: str, config: GenerationConfig) -> CompletionBuilder:
-        ids = self.tokenizer.encode(prompt)
+    def prompt_ids(self, prompt: str | Sequence[int]) -> list[int]:
+        """What the model reads of a prompt.
+
+        Args:
+            prompt: Text, or token ids.
+
+        Returns:
+            Its ids; the end-of-text token for an empty one.
+
+        Raises:
+            DataError: If the prompt is empty and the tokenizer has no end-of-text token.
+        """
+        ids = self.tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
         if not ids and self.tokenizer.end_of_text_id is not None:
             ids = [self.tokenizer.end_of_text_id]
         if not ids:
@@ -251,7 +269,10 @@ class LanguageModel:
                 f"the prompt {prompt!r} has no tokens, and this model has no end-of-text token to "
                 "begin a text with; give at least one word"
             )
-        return CompletionBuilder(self.tokenizer, ids, config)
+        return ids
+
+    def _builder(self, prompt: str, config: GenerationConfig) -> CompletionBuilder:
+        return CompletionBuilder(self.tokenizer, self.prompt_ids(prompt), config)
 
     def _configured(
         self, settings: Mapping[str, Any]
@@ -291,14 +312,14 @@ class LanguageModel:
     ) -> Iterator[None]:
         """Generate for n builders a prompt; yields before the first token and as texts grow."""
         prompts = [builder.completion.prompt_ids for builder in builders[:: config.n]]
-        limits = self._limits(config)
+        limits = self.limits(config)
         if config.guesses:
-            draft = None if assistant is None else assistant._generator
+            draft = None if assistant is None else assistant.generator
             return _run(
-                SpeculativeDecoder(self._generator, prompts, config, draft, **limits), builders
+                SpeculativeDecoder(self.generator, prompts, config, draft, **limits), builders
             )
         if config.num_beams == 1 and config.penalty_alpha is None:
-            return _run(Decoder(self._generator, prompts, config, **limits), builders)
+            return _run(Decoder(self.generator, prompts, config, **limits), builders)
         from gpt1.backbone import require_gpt
         from gpt1.generation.contrastive import ContrastiveDecoder
 
@@ -308,8 +329,15 @@ class LanguageModel:
         Scores(model.config.vocab_size, config, **limits)  # refuses wrong ids now, not later
         return _beam_search(model, prompts, builders, config, limits)
 
-    def _limits(self, config: GenerationConfig) -> dict[str, Any]:
-        """What the tokenizer says about ids: which end a text, which may not occur."""
+    def limits(self, config: GenerationConfig) -> dict[str, Any]:
+        """What the tokenizer says about ids: which end a text, which may not occur.
+
+        Args:
+            config: May forbid words.
+
+        Returns:
+            Arguments of `gpt1.generation.scores.Scores`.
+        """
         end_of_text = self.tokenizer.end_of_text_id
         special = self.tokenizer.special_tokens.values()
         unnamed = range(self.tokenizer.vocab_size, self._config.vocab_size)

@@ -103,11 +103,11 @@ class Tokenizer:
         """
         if mode is not None:
             _check_mode(mode)
-        self._marked = from_json(serialized)
+        self._marked, spec = from_json(serialized)
         has_newlines = self._marked.token_to_id(NEWLINE_PIECE) is not None
         self.mode = mode or ("original" if has_newlines else "bert")
         self.add_special_tokens([UNKNOWN])
-        self._encoder = self._new_encoder()
+        self._encoder = self._new_encoder(spec)
 
     def __reduce__(self) -> tuple[type[Tokenizer], tuple[str, str]]:
         """Pickle and copy through JSON: the Rust object forgets `encode_special_tokens`."""
@@ -254,8 +254,7 @@ class Tokenizer:
         by_length = sorted([*self._special, UNKNOWN], key=len, reverse=True)
         self._names = re.compile(f"({'|'.join(map(re.escape, by_length))})")
 
-    def _new_encoder(self) -> Mode:
-        spec = json.loads(self._marked.to_str())
+    def _new_encoder(self, spec: dict[str, Any]) -> Mode:
         vocabulary = Vocabulary.of(spec["model"])
         if self.mode == "original":
             return OriginalMode(self._marked.model, vocabulary)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
+from random import Random
 from typing import NamedTuple
 
 import numpy as np
@@ -162,15 +163,8 @@ class Decoder:
     def _choose(self, logits: Array) -> list[int]:
         """The next token of each row of logits ``(B, V)``."""
         own = self._own(logits)
-        scores = self._score(logits)
-        xp = processors.namespace(scores)
-        check_choice(xp.max(scores, axis=-1).tolist())
-        if self._config.samples:
-            uniforms = [self._random[sequence].random() for sequence in self._rows]
-            kept = processors.filtered(to_numpy(scores).astype(np.float64), self._config)
-            tokens = sampling.draw(kept, uniforms)
-        else:
-            tokens = xp.argmax(scores, axis=-1).tolist()
+        randoms = [self._random[sequence] for sequence in self._rows]
+        tokens = pick(self._score(logits), self._config, randoms)
         self._note(own, tokens)
         return tokens
 
@@ -184,8 +178,31 @@ class Decoder:
     def _note(self, own: NDArray[np.float64] | None, tokens: list[int]) -> None:
         """Remember what the model itself thought of the chosen token of each row."""
         if own is not None:
-            found = _token_scores(own, tokens, self._config.logprobs or 0)
+            found = token_scores(own, tokens, self._config.logprobs or 0)
             self.scores = dict(zip(self._rows, found, strict=True))
+
+
+def pick(scores: Array, config: GenerationConfig, randoms: Sequence[Random]) -> list[int]:
+    """Choose the next token of each row.
+
+    Args:
+        scores: ``(B, V)``, see `gpt1.generation.scores.Scores`.
+        config: How to choose.
+        randoms: Of each row; a sample takes one number.
+
+    Returns:
+        B token ids.
+
+    Raises:
+        ConfigError: If a row forbids every token.
+    """
+    xp = processors.namespace(scores)
+    check_choice(xp.max(scores, axis=-1).tolist())
+    if config.samples:
+        kept = processors.filtered(to_numpy(scores).astype(np.float64), config)
+        return sampling.draw(kept, [random.random() for random in randoms])
+    tokens: list[int] = xp.argmax(scores, axis=-1).tolist()
+    return tokens
 
 
 class _Replay(Decoder):
@@ -224,10 +241,16 @@ def replay(
     return [decoder.scores[0] for _ in decoder]
 
 
-def _token_scores(
+def token_scores(
     log_probs: NDArray[np.float64], tokens: Sequence[int], count: int
 ) -> list[TokenScore]:
-    """The score of the token of each row of log-probabilities ``(B, V)``."""
+    """The score of the token of each row.
+
+    Args:
+        log_probs: ``(B, V)``, in nats.
+        tokens: One a row.
+        count: How many of the likeliest tokens to tell.
+    """
     found = []
     for row, token in zip(log_probs, tokens, strict=True):
         likeliest = np.argsort(-row, kind="stable")[:count]

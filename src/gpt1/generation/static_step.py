@@ -95,22 +95,26 @@ class Steps:
     """Memory that texts are read in, and a step for each shape met so far.
 
     Args:
-        model: Its device must be one of `CAPTURES`.
+        model: Steps are recorded if its device is one of `CAPTURES`.
         batch_size: Most rows.
         capacity: Most tokens of a row.
+        whole: Whether attention always looks at the whole cache: how a row is rounded then does
+            not depend on the length of others.
 
     Attributes:
         data: Keys and values, as in `KVCache`.
         owner: Whose texts are in the memory.
     """
 
-    def __init__(self, model: GPT, batch_size: int, capacity: int) -> None:
+    def __init__(self, model: GPT, batch_size: int, capacity: int, *, whole: bool = False) -> None:
         device, dtype = model.device, model.dtype
+        self._least_window = capacity if whole else 0
         self._cache = StaticCache(model.config, batch_size, capacity, device=device, dtype=dtype)
         self._inputs = torch.zeros(batch_size, 2, dtype=torch.long, device=device)
         self._cache.lengths = self._inputs[:, 1]
         self._weights = _where(model)
-        self._capture: Capture | None = CAPTURES[device.type](device)
+        capture = CAPTURES.get(device.type)
+        self._capture: Capture | None = capture and capture(device)
         self._steps: dict[tuple[int, int], Step] = {}
         self.data = self._cache.data
         self.owner: weakref.ref[object] | None = None
@@ -137,7 +141,8 @@ class Steps:
         """
         batch_size = len(newest)
         self._inputs[:batch_size] = newest
-        shape = batch_size, window_size(int(newest[:, 1].max()) + 1, self._cache.capacity)
+        longest = max(int(newest[:, 1].max()) + 1, self._least_window)
+        shape = batch_size, window_size(longest, self._cache.capacity)
         if shape in self._steps:
             return self._steps[shape]()
         step = partial(read_one, model, self._inputs[:batch_size, 0], self._cache.window(*shape))

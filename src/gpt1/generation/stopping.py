@@ -112,6 +112,17 @@ class Completion:
     logprobs: list[GeneratedToken] | None = None
 
 
+def named_token(tokenizer: Tokenizer, token: int, score: TokenScore) -> GeneratedToken:
+    """A token with its score and the pieces of all ids."""
+
+    def candidate(token: int, log_prob: float) -> Candidate:
+        named = token < tokenizer.vocab_size
+        return Candidate(token, tokenizer.pieces([token])[0] if named else "", log_prob)
+
+    top = [candidate(*pair) for pair in score.top]
+    return GeneratedToken(*candidate(token, score.log_prob), top)
+
+
 class CompletionBuilder:
     """Builds a `Completion` from ids that arrive one at a time. Its texts only ever grow.
 
@@ -151,13 +162,8 @@ class CompletionBuilder:
 
     def add_score(self, score: TokenScore) -> None:
         """Take the score of the next id that has none yet."""
-        chosen = self._candidate(self.completion.ids[len(self._scored)], score.log_prob)
-        top = [self._candidate(*pair) for pair in score.top]
-        self._scored.append(GeneratedToken(*chosen, top))
-
-    def _candidate(self, token: int, log_prob: float) -> Candidate:
-        named = token < self._tokenizer.vocab_size
-        return Candidate(token, self._tokenizer.pieces([token])[0] if named else "", log_prob)
+        token = self.completion.ids[len(self._scored)]
+        self._scored.append(named_token(self._tokenizer, token, score))
 
     def finish(self) -> None:
         """Add what is left of the text, after the last id."""

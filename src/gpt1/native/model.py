@@ -83,10 +83,10 @@ class NativeCache:
         self.capacity = capacity
         self._as_parameter_ = Cache(self.keys.ctypes.data, self.values.ctypes.data, rows, stride)
 
-    def copy_row(self, source: int, target: int) -> None:
-        """Make a row hold what another holds."""
-        self.keys[:, target] = self.keys[:, source]
-        self.values[:, target] = self.values[:, source]
+    def copy_row(self, source: int, target: int, tokens: int | None = None) -> None:
+        """Make a row hold the first tokens of another; default: all."""
+        self.keys[:, target, :, :, :tokens] = self.keys[:, source, :, :, :tokens]
+        self.values[:, target, :, :tokens] = self.values[:, source, :, :tokens]
 
 
 class NativeModel:

@@ -76,8 +76,11 @@ def stored_mode(folder: Path) -> str | None:
     return None if mode is None else str(mode)
 
 
-def from_json(serialized: str) -> Tokenizer:
+def from_json(serialized: str) -> tuple[Tokenizer, dict[str, Any]]:
     """Build the Rust tokenizer of a `tokenizer.json`, without truncation, padding or templates.
+
+    Returns:
+        The tokenizer, and the JSON it was built from.
 
     Raises:
         TokenizerError: If the text is not the JSON of a GPT-1 style tokenizer.
@@ -88,9 +91,12 @@ def from_json(serialized: str) -> Tokenizer:
     found = {key: model.get(key) for key in wanted} if isinstance(model, dict) else model
     if found != wanted:
         raise TokenizerError(f"not a GPT-1 tokenizer: its model must have {wanted}, has {found}")
-    spec |= dict.fromkeys(("truncation", "padding", "post_processor"))
+    dropped = ("truncation", "padding", "post_processor")
+    if any(spec.get(name) is not None for name in dropped):
+        spec |= dict.fromkeys(dropped)
+        serialized = json.dumps(spec)
     try:
-        rust = Tokenizer.from_str(json.dumps(spec))
+        rust = Tokenizer.from_str(serialized)
     except Exception as error:  # all that the Rust library raises
         raise TokenizerError(f"the tokenizers library refuses it ({error})") from error
     if rust.token_to_id(UNKNOWN) is None:
@@ -98,7 +104,7 @@ def from_json(serialized: str) -> Tokenizer:
     ids = sorted(rust.get_vocab().values())
     if ids != list(range(len(ids))):
         raise TokenizerError(f"the {len(ids)} ids must be 0 to {len(ids) - 1}, each once")
-    return rust
+    return rust, spec
 
 
 def bert_normalizer(standard_forms: Mapping[str, str]) -> normalizers.Normalizer:

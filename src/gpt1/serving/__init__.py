@@ -1,0 +1,1 @@
+"""Serving: an engine that generates for many at once, and an HTTP application over it."""

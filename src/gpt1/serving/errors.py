@@ -1,0 +1,86 @@
+"""Errors as OpenAI's API tells them: a status, and ``{"error": {message, type, param, code}}``."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from gpt1.errors import Gpt1Error
+from gpt1.serving.engine import DeadlineExceeded, Overloaded
+from gpt1.serving.models import UnknownModel
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 1
+"""What a client is told to wait when there is too much to do."""
+
+STATUS: dict[type[Gpt1Error], tuple[int, str, str | None]] = {
+    Overloaded: (429, "rate_limit_error", "overloaded"),
+    DeadlineExceeded: (504, "timeout_error", "deadline_exceeded"),
+    UnknownModel: (404, "invalid_request_error", "model_not_found"),
+}
+"""Status, type and code of our errors; others are a mistake in the request."""
+
+
+class ApiError(Gpt1Error):
+    """A request that is refused.
+
+    Args:
+        status: HTTP status.
+        message: For people.
+        param: Name of the parameter that is wrong.
+        code: For programs.
+    """
+
+    def __init__(
+        self, status: int, message: str, *, param: str | None = None, code: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.param, self.code = status, param, code
+
+
+def body(message: str, kind: str, param: str | None = None, code: str | None = None) -> Any:
+    """The JSON of an error."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def describe(error: Gpt1Error) -> tuple[int, Any]:
+    """Status and JSON of one of our errors."""
+    if isinstance(error, ApiError):
+        kind = "invalid_request_error" if error.status < 500 else "server_error"
+        return error.status, body(str(error), kind, error.param, error.code)
+    status, kind, code = STATUS.get(type(error), (400, "invalid_request_error", None))
+    return status, body(str(error), kind, None, code)
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer every error in OpenAI's shape."""
+
+    @app.exception_handler(Gpt1Error)
+    async def ours(_: Request, error: Gpt1Error) -> JSONResponse:
+        status, content = describe(error)
+        headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 429 else None
+        return JSONResponse(content, status, headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = jsonable_encoder(error.errors(), exclude={"input", "ctx", "url"})[0]
+        param = ".".join(str(part) for part in first["loc"] if part != "body") or None
+        message = f"{param or 'the body'}: {first['msg']}"
+        return JSONResponse(body(message, "invalid_request_error", param), 400)
+
+    @app.exception_handler(HTTPException)
+    async def http(_: Request, error: HTTPException) -> JSONResponse:
+        content = body(str(error.detail), "invalid_request_error")
+        return JSONResponse(content, error.status_code, error.headers)
+
+    @app.exception_handler(Exception)
+    async def bug(_: Request, error: Exception) -> JSONResponse:
+        logger.error("a request failed", exc_info=error)
+        return JSONResponse(body("the server failed at this request", "server_error"), 500)
