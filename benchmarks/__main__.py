@@ -26,8 +26,9 @@ BENCHMARKS = (
     "exports",
     "train",
     "speculative",
+    "serve",
 )
-APART = ("gpu",)
+APART = ("gpu", "soak")
 """Run when named."""
 HISTORY = ROOT / "benchmarks" / "history.jsonl"
 WIDTH_OF_FILES = 200
@@ -58,7 +59,12 @@ def parser() -> argparse.ArgumentParser:
         "--quick", action="store_true", help="tiny sizes, to see that all runs; no history"
     )
     flags.add_argument("--precisions", nargs="+", choices=PRECISIONS, help="only these (decode)")
-    flags.add_argument("--batches", nargs="+", type=count, help="only these sizes (decode)")
+    flags.add_argument(
+        "--batches",
+        nargs="+",
+        type=count,
+        help="only these sizes (decode), or numbers of clients (serve)",
+    )
     flags.add_argument(
         "--prompts", nargs="+", type=count, help="only prompts of so many tokens (decode)"
     )
@@ -68,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--vocabulary", type=Path, help="folder of a tokenizer (pack)")
     flags.add_argument("--model", help="to start from or to load (finetune, startup)")
     flags.add_argument("--max-texts", type=count, help="use the first so many jokes")
+    flags.add_argument("--seconds", type=float, help="of load (soak)")
     flags.add_argument(
         "--peer", choices=("gpt1", "transformers"), help="whose module the tutorial trains"
     )

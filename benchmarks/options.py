@@ -41,8 +41,9 @@ class Options:
             other ``data``.
         vocabulary: Folder of the tokenizer of `pack`; None: OpenAI's where it is, else of
             ``model``.
-        model: Of `finetune`, `speculative` and `startup`: "mini", a folder or a hub id.
+        model: Of `finetune`, `speculative`, `startup` and `soak`: "mini", a folder or a hub id.
         max_texts: Use only the first so many jokes.
+        seconds: Of `soak`; default: ten minutes.
         peer: What the tutorial of `finetune` trains: our module or transformers'.
     """
 
@@ -56,6 +57,7 @@ class Options:
     vocabulary: Path | None = None
     model: str = "mini"
     max_texts: int | None = None
+    seconds: float | None = None
     peer: Peer = "gpt1"
 
     def texts(self) -> list[str]:

@@ -147,6 +147,7 @@ def test_more_than_can_wait_is_refused(engine: Engine) -> None:
         endless(engine, Collector())
     for request in running:
         request.cancel()
+    assert engine._idle.wait(60)
     assert engine.complete("dog", max_new_tokens=2)[0].ids
 
 
