@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gpt1.errors import ConfigError, DataError
+from gpt1.errors import ConfigError, TokenizerError
 from gpt1.language_model import LanguageModel
 from gpt1.lstm import LSTM
 from gpt1.serving.engine import DeadlineExceeded, Engine, Overloaded, Request, Update
@@ -143,7 +143,7 @@ def test_a_client_that_leaves_frees_its_slot_before_the_next_step(engine: Engine
 
 def test_more_than_can_wait_is_refused(engine: Engine) -> None:
     running = [endless(engine, Collector()) for _ in range(4 + 8)]
-    with pytest.raises(Overloaded, match="8 continuations wait already"):
+    with pytest.raises(Overloaded, match=r"wait already, and 1 more would make more than 8"):
         endless(engine, Collector())
     for request in running:
         request.cancel()
@@ -192,7 +192,7 @@ def test_mistakes_are_told_at_once(engine: Engine) -> None:
     ]:
         with pytest.raises(ConfigError, match=match):
             engine.submit("dog", Collector(), **settings)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="holds the id 999999"):
+    with pytest.raises(TokenizerError, match="token id 999999 is outside"):
         engine.submit([999_999], Collector())
 
 
