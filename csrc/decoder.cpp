@@ -28,8 +28,9 @@ bool has_dot_products() {
 }
 #endif
 
-// The kernels of a name, if this processor can run them; of no name, the best it can run.
-const Kernels* find_kernels(const char* name) {
+}  // namespace
+
+const Kernels* gpt1::find_kernels(const char* name) {
     const auto wanted = [&](const Kernels& k) { return !name || !std::strcmp(name, k.name); };
 #if defined(__x86_64__)
     if (wanted(kernels_avx512) && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
@@ -43,6 +44,8 @@ const Kernels* find_kernels(const char* name) {
 #endif
     return wanted(kernels_portable) ? &kernels_portable : nullptr;
 }
+
+namespace {
 
 struct Layer {
     Matrix attention, projection, widening, narrowing;

@@ -417,6 +417,56 @@ float log_prob(const float* logits, int count, int target) {
     return logits[target] - top - std::log(all);
 }
 
+// e^x of x <= 0 in double, to a few units in the last place; 0 where that is below 2^-1021.
+inline double exp_of_negative(double x) {
+    constexpr double SHIFT = 0x1.8p52;  // makes the lowest bits of a sum a whole number
+    const double clamped = x > -707.0 ? x : -707.0;
+    const double shifted = clamped * 0x1.71547652b82fep0 + SHIFT, whole = shifted - SHIFT;
+    const double r = (clamped - whole * 0x1.62e42fee00000p-1) - whole * 0x1.a39ef35793c76p-33;
+    double sum = 1.0 / 6227020800;
+    constexpr double FACTORIALS[] = {479001600, 39916800, 3628800, 362880, 40320, 5040, 720, 120, 24, 6, 2, 1, 1};
+    UNROLL for (double factorial : FACTORIALS) sum = sum * r + 1.0 / factorial;
+    int64_t bits, zero;
+    std::memcpy(&bits, &shifted, 8);
+    std::memcpy(&zero, &SHIFT, 8);
+    const int64_t power = (bits - zero + 1023) << 52;
+    double scale;
+    std::memcpy(&scale, &power, 8);
+    return x > -707.0 ? sum * scale : 0.0;
+}
+
+float highest(const float* scores, int count) {
+    Floats best = splat(-INFINITY);
+    int i = 0;
+    for (; i + WIDTH <= count; i += WIDTH) {
+        const Floats v = load(scores + i);
+        best = v > best ? v : best;
+    }
+    float top = largest(best);
+    for (; i < count; i++) top = scores[i] > top ? scores[i] : top;
+    return top;
+}
+
+double weigh(const float* scores, int count, float top, double temperature, float lowest, double* weights) {
+    constexpr int SUMS = 16;
+    double totals[SUMS] = {};
+    int i = 0;
+    for (; i + SUMS <= count; i += SUMS)
+        for (int j = 0; j < SUMS; j++) {
+            const float score = scores[i + j];
+            const double weight = exp_of_negative((static_cast<double>(score) - top) / temperature);
+            weights[i + j] = score >= lowest ? weight : 0.0;
+            totals[j] += weights[i + j];
+        }
+    double total = 0;
+    for (; i < count; i++) {
+        weights[i] = scores[i] >= lowest ? exp_of_negative((static_cast<double>(scores[i]) - top) / temperature) : 0;
+        total += weights[i];
+    }
+    for (double part : totals) total += part;
+    return total;
+}
+
 }  // namespace
 
 #define TABLE_OF(isa) kernels_##isa
@@ -424,6 +474,6 @@ float log_prob(const float* logits, int count, int target) {
 #define TEXT_OF(isa) #isa
 #define TEXT(isa) TEXT_OF(isa)
 extern const Kernels TABLE(GPT1_ISA);
-const Kernels TABLE(GPT1_ISA) = {TEXT(GPT1_ISA), product, quantize_row, activate, add_norm, attend, log_prob, embed};
+const Kernels TABLE(GPT1_ISA) = {TEXT(GPT1_ISA), product, quantize_row, activate, add_norm, attend, log_prob, embed, highest, weigh};
 
 }  // namespace gpt1

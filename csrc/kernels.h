@@ -53,15 +53,20 @@ struct Kernels {
     float (*log_prob)(const float* logits, int count, int target);
     // Row `index` of a token table.
     void (*embed)(const Matrix& table, int index, float* out);
+    float (*highest)(const float* scores, int count);
+    // Weights e^((score - top) / temperature) of scores, 0 of those below the lowest; returns their sum.
+    double (*weigh)(const float* scores, int count, float top, double temperature, float lowest, double* weights);
 };
 
-#define DECLARE(isa) extern const Kernels kernels_##isa;
 #define DECLARE(isa) extern const Kernels kernels_##isa;
 DECLARE(portable)
 DECLARE(avx2)
 DECLARE(avx512)
 DECLARE(neon)
 #undef DECLARE
+
+// Those of that name, or, of none, the best this processor can run; null if it cannot.
+const Kernels* find_kernels(const char* name);
 
 inline int padded(int n, int unit) { return (n + unit - 1) / unit * unit; }
 

@@ -199,8 +199,7 @@ def pick(scores: Array, config: GenerationConfig, randoms: Sequence[Random]) -> 
     xp = processors.namespace(scores)
     check_choice(xp.max(scores, axis=-1).tolist())
     if config.samples:
-        kept = processors.filtered(to_numpy(scores).astype(np.float64), config)
-        return sampling.draw(kept, [random.random() for random in randoms])
+        return sampling.sample(to_numpy(scores), config, [random.random() for random in randoms])
     tokens: list[int] = xp.argmax(scores, axis=-1).tolist()
     return tokens
 
@@ -253,7 +252,7 @@ def token_scores(
     """
     found = []
     for row, token in zip(log_probs, tokens, strict=True):
-        likeliest = np.argsort(-row, kind="stable")[:count]
+        likeliest = processors.likeliest(row, count)
         top = list(zip(likeliest.tolist(), row[likeliest].tolist(), strict=True))
         found.append(TokenScore(float(row[token]), top))
     return found

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from gpt1.config import GenerationConfig
 from gpt1.errors import ConfigError
 from gpt1.generation.bad_words import BadWords
+from gpt1.native.sampling import SMALLEST_TEMPERATURE
 
 Array: TypeAlias = Any
 """An array of the Python array API."""
@@ -26,9 +27,6 @@ Rows: TypeAlias = Sequence[Sequence[int]]
 """Token ids of each row of the logits; rows may differ in length."""
 
 INFINITY = float("inf")
-
-SMALLEST_TEMPERATURE = 1e-300
-"""Below it the quotient overflows, and the choice has long been greedy."""
 
 SHARES = (30, 3, 0.5)
 """Where to look for what `top_p` keeps: above so many times the average of what it removes."""
@@ -180,6 +178,16 @@ def _kth_highest(row: NDArray[Any], k: int) -> Any:
     some = row[:: math.isqrt(len(row) // k)]
     few = row[np.flatnonzero(row >= np.partition(some, -k)[-k])]
     return np.partition(few, -k)[-k]
+
+
+def likeliest(row: NDArray[Any], count: int) -> NDArray[np.int64]:
+    """The ids of the highest numbers of a row, the highest first, of equal ones the lower id."""
+    count = min(count, len(row))
+    if count == 0:
+        return np.empty(0, np.int64)
+    high = np.flatnonzero(row >= _kth_highest(row, count))
+    found: NDArray[np.int64] = high[np.argsort(-row[high], kind="stable")][:count]
+    return found
 
 
 def top_p(logits: Array, p: float) -> Array:

@@ -4,11 +4,37 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt1.generation.processors import exponentials
+from gpt1.config import GenerationConfig
+from gpt1.generation.processors import exponentials, filtered
+from gpt1.native import sampling as native
+
+
+def sample(scores: NDArray[Any], config: GenerationConfig, uniforms: Sequence[float]) -> list[int]:
+    """Draw one token a row among those that the sampling settings leave.
+
+    The C++ library draws where it is there; where rounding could make a difference, this does.
+
+    Args:
+        scores: ``(B, V)``, not all ``-inf`` in any row.
+        config: Its settings of sampling.
+        uniforms: One number in ``[0, 1)`` a row.
+
+    Returns:
+        B token ids: those of `filtered` and `draw` in float64.
+    """
+    tokens = native.draw(scores, config, uniforms) or [native.UNDECIDED] * len(scores)
+    rest = [row for row, token in enumerate(tokens) if token == native.UNDECIDED]
+    if rest:
+        kept = filtered(scores[rest].astype(np.float64), config)
+        drawn = draw(kept, [uniforms[row] for row in rest])
+        for row, token in zip(rest, drawn, strict=True):
+            tokens[row] = token
+    return tokens
 
 
 def draw(logits: NDArray[np.float64], uniforms: Sequence[float]) -> list[int]:

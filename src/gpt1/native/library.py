@@ -107,6 +107,10 @@ _SIGNATURES = {
         None,
         [c_void_p, POINTER(Cache), c_int32, *[c_void_p] * 5],
     ),
+    "gpt1_draw": (
+        None,
+        [c_void_p, c_int32, c_int32, c_void_p, c_void_p, c_int32, c_char_p, c_void_p],
+    ),
     "gpt1_hash": (c_uint64, [c_void_p, c_int64, c_uint64]),
     "gpt1_pack": (
         None,
