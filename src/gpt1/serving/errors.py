@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -47,7 +48,13 @@ class ApiError(Gpt1Error):
 
 def body(message: str, kind: str, param: str | None = None, code: str | None = None) -> Any:
     """The JSON of an error."""
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    param = None if param is None else _unicode(param)
+    return {"error": {"message": _unicode(message), "type": kind, "param": param, "code": code}}
+
+
+def _unicode(text: str) -> str:
+    """What a client sent, and an error repeats, may hold half a character."""
+    return text.encode(errors="replace").decode()
 
 
 def describe(error: Gpt1Error) -> tuple[int, Any]:
@@ -57,6 +64,44 @@ def describe(error: Gpt1Error) -> tuple[int, Any]:
         return error.status, body(str(error), kind, error.param, error.code)
     status, kind, code = STATUS.get(type(error), (400, "invalid_request_error", None))
     return status, body(str(error), kind, None, code)
+
+
+def _most_specific(error: RequestValidationError) -> tuple[str | None, str]:
+    """Where a request is wrong, and why.
+
+    Of a value that may be of several types there are errors for each. What the client meant is the
+    type that fails deepest in the value, not by being another type, and in the fewest places.
+    """
+    entries = error.errors()
+    found = [_path(entry["loc"][1:], error.body) for entry in entries]
+    counts = Counter(types for _, types in found)
+
+    def order(number: int) -> tuple[int, bool, int]:
+        path, types = found[number]
+        return -len(path), entries[number]["type"].endswith("_type"), counts[types]
+
+    best = min(range(len(found)), key=order)
+    return ".".join(map(str, found[best][0])) or None, entries[best]["msg"]
+
+
+def _path(location: Sequence[Any], value: Any) -> tuple[list[Any], tuple[Any, ...]]:
+    """The steps of a location that lead into a value, and those that name types."""
+    path, types = [], []
+    for position, step in enumerate(location):
+        if _has(value, step):
+            path.append(step)
+            value = value[step]
+        elif isinstance(value, dict) and position == len(location) - 1:
+            path.append(step)  # it is missing
+        else:
+            types.append(step)
+    return path, tuple(types)
+
+
+def _has(value: Any, step: Any) -> bool:
+    if isinstance(value, list):
+        return isinstance(step, int) and step < len(value)
+    return isinstance(value, dict) and step in value
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -70,9 +115,8 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        first = jsonable_encoder(error.errors(), exclude={"input", "ctx", "url"})[0]
-        param = ".".join(str(part) for part in first["loc"] if part != "body") or None
-        message = f"{param or 'the body'}: {first['msg']}"
+        param, reason = _most_specific(error)
+        message = f"{param or 'the body'}: {reason}"
         return JSONResponse(body(message, "invalid_request_error", param), 400)
 
     @app.exception_handler(HTTPException)
