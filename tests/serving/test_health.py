@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 
 import httpx
 import pytest
 
 from gpt1.serving.app import create_app
-from gpt1.serving.config import ServingConfig
 from live_server import live, lively_models
 from served_tasks import error_of
 
@@ -43,26 +41,3 @@ def test_a_server_about_to_stop_is_alive_but_takes_nothing() -> None:
         answer = httpx.post(f"{address}/v1/score", json={"input": "a"})
         assert "about to stop" in error_of(answer, 429)
         assert answer.headers["retry-after"] == "1"
-
-
-def test_what_takes_too_long_or_is_too_much_is_refused() -> None:
-    models = lively_models()
-    models._most_waiting = 1
-    over = threading.Event()
-    with live(create_app(models, ServingConfig(timeout_s=0.2))) as address:
-        models._worker.submit(over.wait)
-        answers: list[httpx.Response] = []
-
-        def ask() -> None:
-            answers.append(httpx.post(f"{address}/v1/score", json={"input": "a"}, timeout=60))
-
-        threads = [threading.Thread(target=ask) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        over.set()
-    late = [answer for answer in answers if answer.status_code == 504]
-    assert late
-    assert "not done in the time it had" in error_of(late[0], 504)
-    assert models.working == 0

@@ -16,7 +16,7 @@ from gpt1.serving.models import Models
 from live_server import live
 from served_tasks import models_of_all_kinds
 
-EXAMPLES = 40
+EXAMPLES = 25
 """Requests drawn for each route, beside those that go to the edges of its schema."""
 
 

@@ -48,13 +48,7 @@ class ApiError(Gpt1Error):
 
 def body(message: str, kind: str, param: str | None = None, code: str | None = None) -> Any:
     """The JSON of an error."""
-    param = None if param is None else _unicode(param)
-    return {"error": {"message": _unicode(message), "type": kind, "param": param, "code": code}}
-
-
-def _unicode(text: str) -> str:
-    """What a client sent, and an error repeats, may hold half a character."""
-    return text.encode(errors="replace").decode()
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def describe(error: Gpt1Error) -> tuple[int, Any]:

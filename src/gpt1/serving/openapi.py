@@ -25,10 +25,10 @@ class ErrorBody(BaseModel):
 
 
 REASONS = {
-    400: "The request is wrong; `param` says where.",
+    400: "The request is wrong; param says where.",
     404: "There is no such model, or it is of another kind.",
     413: "The request is too large.",
-    429: "There is too much to do; try again after `Retry-After` seconds.",
+    429: "There is too much to do; try again after Retry-After seconds.",
     500: "The server failed at this request.",
     503: "The server cannot answer requests.",
     504: "The request was not done in the time it had.",
