@@ -68,13 +68,13 @@ def test_what_runs_and_what_waits_is_counted() -> None:
 
 
 def test_requests_are_counted_by_route_and_status_never_by_path() -> None:
-    with live(create_app(lively_models())) as address:
+    with live(create_app(lively_models())) as address, httpx.Client(base_url=address) as client:
         for number in range(20):
-            httpx.get(f"{address}/nowhere/{number}")
-            httpx.put(f"{address}/health")
-        httpx.get(f"{address}/health")
-        httpx.post(f"{address}/v1/score", json={"input": "a"})
-        httpx.post(f"{address}/v1/score", json={"inptu": "a"})
+            client.get(f"/nowhere/{number}")
+            client.put("/health")
+        client.get("/health")
+        client.post("/v1/score", json={"input": "a"})
+        client.post("/v1/score", json={"inptu": "a"})
         found = scraped(address)
     counts = {
         key[1]: value for key, value in found.items() if key[0] == "gpt1_request_seconds_count"
