@@ -34,7 +34,7 @@ def test_the_figures_are_those_of_the_engine() -> None:
     engine = models.engine("lively")
     with live(create_app(models)) as address:
         for _ in range(2):
-            engine.complete("the quick brown fox", max_new_tokens=5, n=2)
+            engine.complete("the quick brown fox", n=2, max_new_tokens=5, min_new_tokens=5)
         found = scraped(address)
     stats, model = engine.stats, ("lively",)
     assert found["gpt1_generated_tokens_total", model] == stats.generated_tokens > 0
@@ -49,6 +49,8 @@ def test_the_figures_are_those_of_the_engine() -> None:
     assert found["gpt1_queue_length", model] == 0
     assert found["gpt1_engine_up", model] == 1
     assert found["gpt1_jobs", ()] == 0
+    assert found["gpt1_time_to_first_token_seconds_count", model] == 2
+    assert found["gpt1_time_between_tokens_seconds_count", model] == 4 * (5 - 1)
 
 
 def test_what_runs_and_what_waits_is_counted() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from gpt1.errors import Gpt1Error
@@ -27,6 +28,34 @@ STATUS: dict[type[Gpt1Error], tuple[int, str, str | None]] = {
     UnknownModel: (404, "invalid_request_error", "model_not_found"),
 }
 """Status, type and code of our errors; others are a mistake in the request."""
+
+
+class ErrorDetails(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    """The answer to a request that failed."""
+
+    error: ErrorDetails
+
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorBody, "description": description}
+    for status, description in {
+        400: "The request is refused.",
+        404: "There is no such model.",
+        429: "There is too much to do: try again after Retry-After seconds.",
+        500: "The server failed.",
+        504: "The request was not done in its time.",
+    }.items()
+}
+"""Answers of an endpoint that generates, for its documentation."""
 
 
 class ApiError(Gpt1Error):

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from gpt1.serving.answering import served
 from gpt1.serving.errors import ApiError
 from gpt1.serving.metrics import Metrics
-from gpt1.serving.openapi import errors
+from gpt1.serving.openapi import UNAVAILABLE
 from gpt1.serving.openapi_page import html_page
 
 router = APIRouter()
@@ -24,7 +24,7 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
-@router.get("/health", responses=errors(503))
+@router.get("/health", responses=UNAVAILABLE)
 async def health(request: Request) -> Health:
     """Whether the server is alive; if not, it has to be started again."""
     failed = [name for name, e in served(request).engines.items() if e.failure is not None]
@@ -33,7 +33,7 @@ async def health(request: Request) -> Health:
     return Health()
 
 
-@router.get("/ready", responses=errors(503))
+@router.get("/ready", responses=UNAVAILABLE)
 async def ready(request: Request) -> Health:
     """Whether the server takes requests: not once it is about to stop."""
     models, state = served(request), request.app.state

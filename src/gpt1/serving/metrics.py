@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -75,7 +76,7 @@ class Metrics:
     """The figures of one application.
 
     Args:
-        models: What it serves.
+        models: What it serves; their engines' requests are measured from now on.
     """
 
     def __init__(self, models: Models) -> None:
@@ -93,6 +94,8 @@ class Metrics:
             ["model"],
             TOKEN_BUCKETS,
         )
+        for name, engine in models.engines.items():
+            engine.watch = partial(self.timed, name)
 
     def _histogram(
         self, name: str, text: str, labels: list[str], buckets: tuple[float, ...] = REQUEST_BUCKETS
@@ -118,10 +121,10 @@ class Metrics:
 
         Args:
             model: Name of the model.
-            listener: What the request would have been given.
+            listener: Gets the updates.
 
         Returns:
-            To be given to `Engine.submit` now: the time to the first token begins here.
+            The listener; the time to the first token begins now.
         """
         start = time.monotonic()
         latest: dict[int, float] = {}

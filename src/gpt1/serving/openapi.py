@@ -6,52 +6,19 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel
 
+from gpt1.serving.errors import ERRORS, ErrorBody
 
-class ErrorDetail(BaseModel):
-    """What is wrong."""
-
-    message: str
-    type: str
-    param: str | None
-    code: str | None
-
-
-class ErrorBody(BaseModel):
-    """An error, as OpenAI's API tells it."""
-
-    error: ErrorDetail
-
-
-REASONS = {
-    400: "The request is wrong; param says where.",
-    404: "There is no such model, or it is of another kind.",
-    413: "The request is too large.",
-    429: "There is too much to do; try again after Retry-After seconds.",
-    500: "The server failed at this request.",
-    503: "The server cannot answer requests.",
-    504: "The request was not done in the time it had.",
+POST_ERRORS: dict[int | str, dict[str, Any]] = {
+    **ERRORS,
+    413: {"model": ErrorBody, "description": "The request is too large."},
 }
-"""What each status means."""
-
-
-def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What a route says about its errors.
-
-    Args:
-        statuses: Keys of `REASONS`.
-
-    Returns:
-        The argument ``responses`` of the route.
-    """
-    return {
-        status: {"model": ErrorBody, "description": REASONS[status]} for status in sorted(statuses)
-    }
-
-
-POST_ERRORS = errors(400, 404, 413, 429, 500, 504)
 """Errors of routes that ask a model."""
+
+UNAVAILABLE: dict[int | str, dict[str, Any]] = {
+    503: {"model": ErrorBody, "description": "The server cannot answer requests."}
+}
+"""Errors of routes that tell how the server is."""
 
 
 def document(app: FastAPI) -> dict[str, Any]:
