@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 
 from gpt1 import __version__
+from gpt1.serving import classifying, embeddings, health, scoring
 from gpt1.serving.config import ServingConfig
 from gpt1.serving.errors import add_error_handlers
+from gpt1.serving.metrics import Metrics, RequestTimes
 from gpt1.serving.models import Models
+from gpt1.serving.openapi import document
 
 
 def create_app(models: Models, config: ServingConfig | None = None) -> FastAPI:
@@ -27,7 +31,15 @@ def create_app(models: Models, config: ServingConfig | None = None) -> FastAPI:
         yield
         await models.drain(config.drain_s)
 
-    app = FastAPI(title="gpt1", version=__version__, lifespan=lifespan)
+    # FastAPI's own pages load scripts from another host; `health` has one that does not.
+    app = FastAPI(
+        title="gpt1", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
     app.state.models, app.state.config = models, config
+    app.state.metrics = Metrics(models)
+    app.openapi = partial(document, app)  # type: ignore[method-assign]
     add_error_handlers(app)
+    for module in (embeddings, scoring, classifying, health):
+        app.include_router(module.router)
+    app.add_middleware(RequestTimes, metrics=app.state.metrics)
     return app

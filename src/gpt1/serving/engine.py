@@ -159,6 +159,7 @@ class Engine:
         slots: Continuations at a time.
         stats: What was done.
         failure: Why it stopped on its own: a bug. None as long as it runs.
+        watch: Is given the listener of each request and returns the one to use, to measure it.
 
     Raises:
         ConfigError: If a number is out of range.
@@ -171,6 +172,7 @@ class Engine:
         self.lm = lm
         self.stats = Stats()
         self.failure: BaseException | None = None
+        self.watch: Callable[[Listener], Listener] = lambda listener: listener
         self.slots = slots
         self._scheduler = Scheduler(lm.generator, slots, chunk, lm.limits)
         self._most_waiting = waiting
@@ -228,7 +230,7 @@ class Engine:
             parts.append(_Part(continuation, builder))
         completions = [part.builder.completion for part in parts]
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        request = Request(completions, ids, deadline, listener, self, parts)
+        request = Request(completions, ids, deadline, self.watch(listener), self, parts)
         with self._changed:
             self._check_room(n)
             self._inbox.append(request)

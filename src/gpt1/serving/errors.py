@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from gpt1.errors import Gpt1Error
@@ -26,6 +28,34 @@ STATUS: dict[type[Gpt1Error], tuple[int, str, str | None]] = {
     UnknownModel: (404, "invalid_request_error", "model_not_found"),
 }
 """Status, type and code of our errors; others are a mistake in the request."""
+
+
+class ErrorDetails(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    """The answer to a request that failed."""
+
+    error: ErrorDetails
+
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorBody, "description": description}
+    for status, description in {
+        400: "The request is refused.",
+        404: "There is no such model.",
+        429: "There is too much to do: try again after Retry-After seconds.",
+        500: "The server failed.",
+        504: "The request was not done in its time.",
+    }.items()
+}
+"""Answers of an endpoint that generates, for its documentation."""
 
 
 class ApiError(Gpt1Error):
@@ -59,6 +89,44 @@ def describe(error: Gpt1Error) -> tuple[int, Any]:
     return status, body(str(error), kind, None, code)
 
 
+def _most_specific(error: RequestValidationError) -> tuple[str | None, str]:
+    """Where a request is wrong, and why.
+
+    Of a value that may be of several types there are errors for each. What the client meant is the
+    type that fails deepest in the value, not by being another type, and in the fewest places.
+    """
+    entries = error.errors()
+    found = [_path(entry["loc"][1:], error.body) for entry in entries]
+    counts = Counter(types for _, types in found)
+
+    def order(number: int) -> tuple[int, bool, int]:
+        path, types = found[number]
+        return -len(path), entries[number]["type"].endswith("_type"), counts[types]
+
+    best = min(range(len(found)), key=order)
+    return ".".join(map(str, found[best][0])) or None, entries[best]["msg"]
+
+
+def _path(location: Sequence[Any], value: Any) -> tuple[list[Any], tuple[Any, ...]]:
+    """The steps of a location that lead into a value, and those that name types."""
+    path, types = [], []
+    for position, step in enumerate(location):
+        if _has(value, step):
+            path.append(step)
+            value = value[step]
+        elif isinstance(value, dict) and position == len(location) - 1:
+            path.append(step)  # it is missing
+        else:
+            types.append(step)
+    return path, tuple(types)
+
+
+def _has(value: Any, step: Any) -> bool:
+    if isinstance(value, list):
+        return isinstance(step, int) and step < len(value)
+    return isinstance(value, dict) and step in value
+
+
 def add_error_handlers(app: FastAPI) -> None:
     """Answer every error in OpenAI's shape."""
 
@@ -70,9 +138,8 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        first = jsonable_encoder(error.errors(), exclude={"input", "ctx", "url"})[0]
-        param = ".".join(str(part) for part in first["loc"] if part != "body") or None
-        message = f"{param or 'the body'}: {first['msg']}"
+        param, reason = _most_specific(error)
+        message = f"{param or 'the body'}: {reason}"
         return JSONResponse(body(message, "invalid_request_error", param), 400)
 
     @app.exception_handler(HTTPException)

@@ -14,7 +14,7 @@ from gpt1.errors import Gpt1Error
 from gpt1.language_model import LanguageModel, load
 from gpt1.locate import locate
 from gpt1.serving.config import ServingConfig
-from gpt1.serving.engine import Engine, Overloaded
+from gpt1.serving.engine import DeadlineExceeded, Engine, Overloaded
 
 if TYPE_CHECKING:
     from gpt1.task_model import TaskModel
@@ -48,11 +48,13 @@ class Models:
         engines: Of the language models, by name; a request that names none gets the first.
         tasks: The task models, by name.
         created: When they were opened, in seconds of Unix time.
+        draining: Whether no more requests are taken.
     """
 
     engines: dict[str, Engine]
     tasks: dict[str, ServedTask]
     created: int = field(default_factory=lambda: int(time.time()))
+    draining: bool = False
     _most_waiting: int = 64
 
     def __post_init__(self) -> None:
@@ -81,21 +83,37 @@ class Models:
         """
         return _find("task", self.tasks, name, self.names)
 
-    async def work(self, function: Callable[[], Result]) -> Result:
+    @property
+    def working(self) -> int:
+        """Calls of `work` that wait or are being done."""
+        return self._working
+
+    async def work(self, function: Callable[[], Result], timeout_s: float | None = None) -> Result:
         """Do something that takes a while, one after the other, without holding up the server.
 
+        Args:
+            function: Runs in a thread.
+            timeout_s: Longest wait; what has begun by then is done, but not answered.
+
         Raises:
-            Overloaded: If too many wait for it.
+            Overloaded: If too many wait for it, or the server is about to stop.
+            DeadlineExceeded: If it was not done in time.
         """
+        if self.draining:
+            raise Overloaded("the server is about to stop and takes no more requests")
         if self._working >= self._most_waiting:
             raise Overloaded(f"{self._working} requests wait already; try again in a moment")
         self._working += 1
         future = asyncio.get_running_loop().run_in_executor(self._worker, function)
         future.add_done_callback(lambda _: setattr(self, "_working", self._working - 1))
-        return await future
+        try:
+            return await asyncio.wait_for(future, timeout_s)
+        except asyncio.TimeoutError:
+            raise DeadlineExceeded("the request was not done in the time it had") from None
 
     async def drain(self, timeout_s: float) -> None:
         """Let requests that are here come to their end, take no more, and stop."""
+        self.draining = True
         drains = [asyncio.to_thread(e.drain, timeout_s) for e in self.engines.values()]
         await asyncio.gather(*drains)
         self._worker.shutdown(wait=False, cancel_futures=True)
