@@ -131,6 +131,15 @@ def test_sigterm_is_as_before_once_our_ray_has_ended(monkeypatch: pytest.MonkeyP
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with (
+        pytest.raises(MissingExtraError, match=r'this test needs ray: .*"gpt1\[cluster\]"'),
+        ray_connection("this test"),
+    ):
+        pass
+
+
 @pytest.mark.slow
 @on_ray
 @pytest.mark.usefixtures("_ray")

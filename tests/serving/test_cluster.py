@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +18,9 @@ from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 import gpt1
-from gpt1.errors import ConfigError
+from gpt1.errors import ConfigError, MissingExtraError
 from gpt1.serving.app import create_app
-from gpt1.serving.cluster import NAME, Scale, application, ask, behind_front, connected
+from gpt1.serving.cluster import NAME, Scale, application, ask, behind_front, connected, deployment
 from gpt1.serving.config import ServingConfig
 from gpt1.serving.front import front_app
 from gpt1.serving.models import open_models
@@ -166,6 +167,12 @@ def test_arguments_of_serve_run_are_checked(addresses: list[str]) -> None:
         application({"replica": 2})
     with pytest.raises(ConfigError, match="slots is 0 but must be at least 1"):
         application({"slots": "0"})
+
+
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r'replicas need ray.*"gpt1\[cluster\]"'):
+        deployment({"mini": "mini"})
 
 
 def test_a_scale_out_of_range_is_refused() -> None:

@@ -22,7 +22,7 @@ import yaml
 from fastapi import FastAPI
 
 from gpt1.data.ray_connection import ray_connection
-from gpt1.errors import ConfigError
+from gpt1.errors import ConfigError, MissingExtraError
 from gpt1.serving.app import create_app
 from gpt1.serving.config import ServingConfig, model_names
 from gpt1.serving.engine import Overloaded
@@ -121,8 +121,11 @@ def behind_front(build: Callable[[], FastAPI], config: ServingConfig, scale: Sca
         build: Makes the application of a replica, with its models as ``app.state.models``.
         config: Of the application.
         scale: How many replicas there are.
+
+    Raises:
+        MissingExtraError: If ray is not installed.
     """
-    from ray import serve
+    serve = _ray_serve()
 
     def front() -> FastAPI:
         handle = serve.get_deployment_handle(Replica.__name__)
@@ -141,8 +144,7 @@ def behind_front(build: Callable[[], FastAPI], config: ServingConfig, scale: Sca
 
 def replicas(build: Callable[[], FastAPI], config: ServingConfig, scale: Scale) -> Application:
     """Replicas alone, to be asked by a front elsewhere; arguments as of `behind_front`."""
-    from ray import serve
-
+    serve = _ray_serve()
     options: dict[str, Any] = {"num_replicas": scale.replicas}
     if scale.most_replicas is not None:
         options = {
@@ -163,6 +165,16 @@ def replicas(build: Callable[[], FastAPI], config: ServingConfig, scale: Scale) 
     )
     application: Application = deploy(Replica).bind(build)
     return application
+
+
+def _ray_serve() -> Any:
+    try:
+        from ray import serve
+    except ImportError:
+        raise MissingExtraError(
+            'replicas need ray, which is not installed: pip install "gpt1[cluster]"'
+        ) from None
+    return serve
 
 
 def _ongoing(config: ServingConfig) -> int:
@@ -218,9 +230,8 @@ def connected(
         MissingExtraError: If ray is not installed.
     """
     config, scale = config or ServingConfig(), scale or Scale()
+    serve = _ray_serve()
     with ray_connection("a server with replicas"):
-        from ray import serve
-
         deployed = replicas(partial(build, _absolute(sources), config, how), config, scale)
         try:
             handle = serve.run(deployed, name=NAME, route_prefix=None)

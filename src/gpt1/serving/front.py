@@ -19,6 +19,7 @@ from gpt1 import __version__
 from gpt1.errors import Gpt1Error
 from gpt1.serving.engine import Overloaded
 from gpt1.serving.errors import ApiError, add_error_handlers, describe
+from gpt1.serving.models import Models
 from gpt1.serving.replica import Call, Part
 from gpt1.serving.resuming import LOST, Answer, with_seed
 
@@ -51,6 +52,7 @@ def front_app(ask: Ask, *, retries: int = RETRIES, max_body_bytes: int = MAX_BOD
     """
     app = FastAPI(title="gpt1", version=__version__, docs_url=None, openapi_url=None)
     app.state.draining = False
+    app.state.models = Models(engines={}, tasks={})  # a server drains what its process has
 
     async def forward(request: Request) -> Response:
         if app.state.draining:
