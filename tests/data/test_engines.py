@@ -20,9 +20,9 @@ import pytest
 from gpt1.cli.main import main
 from gpt1.config import CleaningConfig, ClusterConfig, PrepareConfig
 from gpt1.data import work
-from gpt1.data.engines import _ray as _ray_connection
 from gpt1.data.engines import prepare_on
 from gpt1.data.prepare import prepare
+from gpt1.data.ray_connection import ray_connection
 from gpt1.data.work import UNIT_BYTES
 from gpt1.errors import ConfigError, DataError, MissingExtraError
 
@@ -126,9 +126,18 @@ def test_sigterm_is_as_before_once_our_ray_has_ended(monkeypatch: pytest.MonkeyP
     fake = SimpleNamespace(is_initialized=lambda: False, init=init, shutdown=lambda: None)
     monkeypatch.setitem(sys.modules, "ray", fake)
     before = signal.getsignal(signal.SIGTERM)
-    with _ray_connection():
+    with ray_connection("this test"):
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with (
+        pytest.raises(MissingExtraError, match=r'this test needs ray: .*"gpt1\[cluster\]"'),
+        ray_connection("this test"),
+    ):
+        pass
 
 
 @pytest.mark.slow

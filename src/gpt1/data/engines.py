@@ -12,11 +12,9 @@ import logging
 import os
 import shlex
 import shutil
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +23,7 @@ from typing import Any, NamedTuple
 from gpt1.atomic import check_destination, write_text_atomic
 from gpt1.config import ClusterConfig, PrepareConfig
 from gpt1.data.prepare import Job, encode_tasks, given_tokenizer, prepare
+from gpt1.data.ray_connection import ray_connection
 from gpt1.data.selection import Selected
 from gpt1.data.shards import Shards
 from gpt1.data.stages import Chunk, Unit, clean_unit, encode_chunk
@@ -175,7 +174,7 @@ def prepare_on(
     if engine == "slurm":
         _submit(executor, _pipelines(plan, parts, workers), out)
         return None
-    with _ray() if engine == "ray" else nullcontext():
+    with ray_connection("the engine 'ray'") if engine == "ray" else nullcontext():
         for pipeline, (stage, many) in zip(_pipelines(plan, parts, workers), STAGES, strict=True):
             if many:
                 _run(executor(**pipeline))
@@ -252,36 +251,3 @@ def _submit(executor: Callable[..., Any], pipelines: Iterator[dict[str, Any]], o
     assert last is not None
     last.run()
     _log.info("submitted; %s is complete when job %s is done", out, last.job_id)
-
-
-@contextmanager
-def _ray() -> Iterator[None]:
-    """A connection to Ray; one that is there already is used and left open."""
-    try:
-        import ray
-    except ImportError:
-        raise MissingExtraError(
-            "the engine 'ray' needs ray: pip install \"gpt1[cluster]\""
-        ) from None
-    if ray.is_initialized():
-        yield
-        return
-    with _own_sigterm():
-        ray.init()
-        try:
-            yield
-        finally:
-            ray.shutdown()
-
-
-@contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Give SIGTERM back to who had it: Ray takes it when it connects and keeps it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
