@@ -25,9 +25,10 @@ def create_app(models: Models, config: ServingConfig | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        await models.drain(config.drain_s)
+        # A server that drained has waited already.
+        await models.drain(0 if app.state.draining else config.drain_s)
 
     app = FastAPI(title="gpt1", version=__version__, lifespan=lifespan)
-    app.state.models, app.state.config = models, config
+    app.state.models, app.state.config, app.state.draining = models, config, False
     add_error_handlers(app)
     return app
