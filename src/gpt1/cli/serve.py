@@ -59,6 +59,7 @@ def run(args: Namespace) -> int:
     """Serve until the process is told to stop; returns the exit code."""
     try:
         import fastapi  # noqa: F401
+        import httptools  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError:
         raise MissingExtraError(
@@ -67,7 +68,7 @@ def run(args: Namespace) -> int:
     from gpt1.serving.app import create_app
     from gpt1.serving.logs import quiet_tracebacks
     from gpt1.serving.models import open_models
-    from gpt1.serving.server import address_of, listen, serve, tls_context
+    from gpt1.serving.server import Server, address_of, listen, serve, tls_context
 
     config, safety, keys = settings(args)
     names = model_names([str(name) for name in listed(args.model)] or ["mini"])
@@ -83,7 +84,7 @@ def run(args: Namespace) -> int:
             print(f"serving {', '.join(names)} at {address}", flush=True)
             say(f"Ctrl-C stops it; what runs then has {config.drain_s:g} s to come to its end.")
 
-        return serve(app, listening, config, safety, keys, started)
+        return serve(Server(app, safety, keys, started), listening)
 
 
 def settings(args: Namespace) -> tuple[ServingConfig, SafetyConfig, Keys]:

@@ -91,10 +91,18 @@ class Guard:
         self.running += counts
         try:
             await self._inner(scope, receive, answer)
+        except asyncio.CancelledError:
+            if not self._is_draining:
+                raise
+            # The server stops, and this took too long: its connection is closed, and that is all.
         finally:
             self.running -= counts
             if self.safety.access_log:
                 log_request(scope, answer.status, start)
+
+    @property
+    def _is_draining(self) -> bool:
+        return bool(getattr(self._state, "draining", False))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -119,7 +127,7 @@ class Guard:
         self._check_origin(headers)
         if scope["path"] in PROBES:
             return None
-        if getattr(self._state, "draining", False):
+        if self._is_draining:
             message = "the server is about to stop and takes no more requests"
             raise Refusal(503, message, headers={"Retry-After": "1"})
         client = self._client(scope, headers)

@@ -16,13 +16,16 @@ from fastapi import FastAPI
 
 from gpt1.errors import ConfigError
 from gpt1.serving.config import ServingConfig
-from gpt1.serving.guard import Guard, guarded
+from gpt1.serving.guard import guarded
 from gpt1.serving.keys import Keys
 from gpt1.serving.protocol import limited_protocol
 from gpt1.serving.safety import SafetyConfig
 
 BACKLOG = 2048
 """Connections the system holds until they are accepted."""
+
+OTHER_FILES = 64
+"""Files a process needs beside its connections."""
 
 FLUSH_S = 1
 """Seconds that answers have to leave once there is nothing more to come."""
@@ -77,60 +80,89 @@ def tls_context(safety: SafetyConfig) -> ssl.SSLContext | None:
     return context
 
 
-def serve(
-    app: FastAPI,
-    listening: socket.socket,
-    config: ServingConfig,
-    safety: SafetyConfig,
-    keys: Keys,
-    started: Callable[[], object] = lambda: None,
-) -> int:
+def make_room(connections: int) -> None:
+    """Let the process have a file for each connection, where the system allows that many.
+
+    Raises:
+        ConfigError: If it does not.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    needed = connections + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise ConfigError(
+            f"max_connections is {connections}, but the system lets this process open only {hard} "
+            f"files; take at most {hard - OTHER_FILES}, or raise the limit (ulimit -n)"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def serve(server: Server, listening: socket.socket) -> int:
     """Serve until SIGTERM or Ctrl-C, and then until what runs is done.
 
     Args:
-        app: Of `gpt1.serving.app.create_app`; ``app.state.draining`` says that it is about to stop.
+        server: What is served.
         listening: Where clients come, see `listen`.
-        config: How long what runs may take at the end.
-        safety: Limits and files of TLS.
-        keys: Those that clients must have; none lets in anybody.
-        started: Is called when clients are answered.
 
     Returns:
         The exit code: 0, or 130 if a second Ctrl-C cut it short.
+
+    Raises:
+        ConfigError: If the system does not allow that many connections.
     """
-    guard = guarded(app, safety, keys, config.host)
-    server = _Server(app, guard, config.drain_s, tls_context(safety), started)
-    server.config.http = limited_protocol(safety)
-    server.config.timeout_keep_alive = safety.idle_s  # type: ignore[assignment]
+    make_room(server.safety.max_connections)
     server.run(sockets=[listening])
     return 130 if server.force_exit else 0
 
 
-class _Server(uvicorn.Server):
-    """Goes on listening while it drains, so that clients and probes are told so."""
+class Server(uvicorn.Server):
+    """Uvicorn's, guarded; it goes on listening while it drains, so that clients are told so.
+
+    Args:
+        app: Of `gpt1.serving.app.create_app`; ``app.state.draining`` says that it is about to stop.
+        safety: Limits and files of TLS.
+        keys: Those that clients must have; none lets in anybody.
+        started: Is called when clients are answered.
+
+    Attributes:
+        safety: The limits.
+
+    Raises:
+        ConfigError: If the files of TLS cannot be used.
+    """
 
     def __init__(
         self,
         app: FastAPI,
-        guard: Guard,
-        drain_s: float,
-        tls: ssl.SSLContext | None,
-        started: Callable[[], object],
+        safety: SafetyConfig,
+        keys: Keys,
+        started: Callable[[], object] = lambda: None,
     ) -> None:
+        serving: ServingConfig = app.state.config
+        self._app, self.safety, self._told = app, safety, started
+        self._guard = guarded(app, safety, keys, serving.host)
+        self._tls = tls_context(safety)
+        self._drain_s, self._drained_by = serving.drain_s, 0.0
         config = uvicorn.Config(
-            guard,
+            self._guard,
+            http=limited_protocol(safety),
             ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,  # else a client on this machine says which address it has
+            timeout_keep_alive=safety.idle_s,  # type: ignore[arg-type]
             timeout_graceful_shutdown=FLUSH_S,
         )
         super().__init__(config)
-        self._app, self._guard, self._tls, self._told = app, guard, tls, started
-        self._drain_s, self._drained_by = drain_s, 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen at sockets that are there already."""
         await self.lifespan.startup()
         protocol, loop = self.config.http_protocol_class, asyncio.get_running_loop()
 
@@ -142,7 +174,7 @@ class _Server(uvicorn.Server):
             )
 
         # Uvicorn's own gives a client a minute for TLS.
-        handshake_s = self._guard.safety.header_s if self._tls else None
+        handshake_s = self.safety.header_s if self._tls else None
         self.servers = [
             await loop.create_server(
                 connection,
@@ -165,6 +197,7 @@ class _Server(uvicorn.Server):
             self.should_exit = self.force_exit = True
 
     async def on_tick(self, counter: int) -> bool:
+        """Look, ten times a second, whether it is time to stop."""
         if self._app.state.draining and not self.should_exit:
             is_late = time.monotonic() > self._drained_by
             if is_late:
@@ -173,7 +206,10 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close what is open; the application stops its engines."""
         if self.force_exit:
             for connection in list(self.server_state.connections):
                 connection.transport.abort()
         await super().shutdown(sockets)
+        if self.force_exit:
+            await self.lifespan.shutdown()  # the engines stop after the step they are at
