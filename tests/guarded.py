@@ -72,6 +72,7 @@ def application(**config: Any) -> FastAPI:
         try:
             while True:
                 yield b"x" * 65536
+                await asyncio.sleep(0)  # a client that left is noticed only then
         finally:
             app.state.flood_ended.set()
 

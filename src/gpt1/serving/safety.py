@@ -23,6 +23,9 @@ LEAST: dict[str, float] = {
 }
 """The smallest value of each number."""
 
+DEEPEST = 200
+"""Most lists and objects within one another; a parser of JSON goes down a level for each."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SafetyConfig:
@@ -77,6 +80,8 @@ class SafetyConfig:
             for name, least in LEAST.items()
             if not least <= (value := getattr(self, name)) < math.inf
         ]
+        if self.max_depth > DEEPEST:
+            problems.append(f"max_depth is {self.max_depth} but must be at most {DEEPEST}")
         rate = self.requests_per_minute
         if rate is not None and not 0 < rate < math.inf:
             problems.append(f"requests_per_minute is {rate!r} but must be above 0")
