@@ -34,6 +34,12 @@ def application(**config: Any) -> FastAPI:
     """Routes that answer at once, that wait, that do not end, and that fail."""
     app = create_app(Models(engines={}, tasks={}), ServingConfig(**config))
     app.state.go, app.state.held, app.state.flood_ended = asyncio.Event(), 0, Event()
+    _add_answers(app)
+    _add_streams(app)
+    return app
+
+
+def _add_answers(app: FastAPI) -> None:
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -55,6 +61,8 @@ def application(**config: Any) -> FastAPI:
     async def fail() -> None:
         raise RuntimeError("a secret prompt")
 
+
+def _add_streams(app: FastAPI) -> None:
     async def holding() -> AsyncIterator[bytes]:
         app.state.held += 1
         try:
@@ -79,8 +87,6 @@ def application(**config: Any) -> FastAPI:
     @app.get("/flood")
     async def flood() -> StreamingResponse:
         return StreamingResponse(flooding())
-
-    return app
 
 
 @contextmanager

@@ -48,8 +48,8 @@ def test_no_window_of_time_has_more_than_the_rate_allows(
         now[0] += pause
         try:
             clients.enter("a")
-        except Refusal as refusal:
-            assert float(refusal.headers["Retry-After"]) >= 1
+        except Refusal:
+            pass
         else:
             taken.append(now[0])
     for first, start in enumerate(taken):

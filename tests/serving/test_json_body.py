@@ -1,4 +1,4 @@
-"""Bodies that are no JSON to work with are refused, whatever they are; all others are let through."""
+"""Bodies that are no JSON to work with are refused; all others are let through."""
 
 from __future__ import annotations
 
@@ -42,10 +42,9 @@ def test_json_is_let_through_and_its_depth_known(value: Any, ascii_only: bool) -
 def test_no_bytes_are_an_error_of_ours(body: bytes) -> None:
     try:
         check_json(body, 8, 20)
-    except Refusal as refusal:
-        assert refusal.status == 400
-    else:
-        json.loads(body)
+    except Refusal:
+        return
+    json.loads(body)
 
 
 @pytest.mark.parametrize(

@@ -93,9 +93,9 @@ def test_the_openai_client_is_let_in_with_a_key_and_only_so() -> None:
         for key in (KEY, OTHER):
             with openai.OpenAI(base_url=f"{address}/v1", api_key=key, max_retries=0) as client:
                 assert client.models.list().data == []
-        with openai.OpenAI(base_url=f"{address}/v1", api_key=KEY[:-1], max_retries=0) as client:
-            with pytest.raises(openai.AuthenticationError) as error:
-                client.models.list()
+        wrong = openai.OpenAI(base_url=f"{address}/v1", api_key=KEY[:-1], max_retries=0)
+        with wrong, pytest.raises(openai.AuthenticationError) as error:
+            wrong.models.list()
         assert error.value.code == "invalid_api_key"
         assert KEY[:-1] not in str(error.value)
 

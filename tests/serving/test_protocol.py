@@ -136,25 +136,30 @@ def test_a_client_that_reads_slowly_is_not() -> None:
 
 
 def test_the_connection_that_was_idle_longest_gives_way() -> None:
-    with guarded_live(max_connections=2, header_s=60, idle_s=60) as address:
-        with connect(address) as first, connect(address) as second:
-            first.sendall(BEGIN + b"\r\n")
-            assert first.recv(65536).startswith(b"HTTP/1.1 200 OK")  # idle later than the second
-            assert httpx.get(f"{address}/health").status_code == 200
-            assert everything(second) == b""
-            first.sendall(BEGIN + b"Connection: close\r\n\r\n")
-            assert everything(first).startswith(b"HTTP/1.1 200 OK")
+    with (
+        guarded_live(max_connections=2, header_s=60, idle_s=60) as address,
+        connect(address) as first,
+        connect(address) as second,
+    ):
+        first.sendall(BEGIN + b"\r\n")
+        assert first.recv(65536).startswith(b"HTTP/1.1 200 OK")  # idle later than the second
+        assert httpx.get(f"{address}/health").status_code == 200
+        assert everything(second) == b""
+        first.sendall(BEGIN + b"Connection: close\r\n\r\n")
+        assert everything(first).startswith(b"HTTP/1.1 200 OK")
 
 
 def test_connections_that_are_answered_do_not_give_way() -> None:
-    with guarded_live(max_connections=1) as address:
-        with httpx.stream("GET", f"{address}/hold") as running:
-            lines = running.iter_lines()
-            assert next(lines) == "begun"
-            refused = httpx.get(f"{address}/health")
-            assert refused.status_code == 503
-            assert refused.headers["retry-after"] == "1"
-            assert "as many connections as it takes" in refused.json()["error"]["message"]
+    with (
+        guarded_live(max_connections=1) as address,
+        httpx.stream("GET", f"{address}/hold") as running,
+    ):
+        lines = running.iter_lines()
+        assert next(lines) == "begun"
+        refused = httpx.get(f"{address}/health")
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"] == "1"
+        assert "as many connections as it takes" in refused.json()["error"]["message"]
 
 
 CROWD = """

@@ -44,7 +44,7 @@ def test_who_can_reach_an_address(host: str, expected: bool) -> None:
 
 
 def test_others_need_a_key_or_a_word() -> None:
-    with pytest.raises(ConfigError, match="others can reach 0.0.0.0, so requests need a key"):
+    with pytest.raises(ConfigError, match=r"others can reach 0\.0\.0\.0, so requests need a key"):
         check_exposure("0.0.0.0", has_keys=False, insecure=False)
     check_exposure("0.0.0.0", has_keys=True, insecure=False)
     check_exposure("0.0.0.0", has_keys=False, insecure=True)

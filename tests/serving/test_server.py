@@ -101,14 +101,16 @@ def test_tls(tmp_path: Path) -> None:
 
 def test_a_client_that_does_not_shake_hands_is_dropped(tmp_path: Path) -> None:
     cert, key = certificate(tmp_path)
-    with guarded_live(tls_cert=cert, tls_key=key, header_s=0.2) as address:
-        with socket.create_connection(("127.0.0.1", httpx.URL(address).port or 0)) as client:
-            client.settimeout(60)
-            assert client.recv(1) == b""
+    with (
+        guarded_live(tls_cert=cert, tls_key=key, header_s=0.2) as address,
+        socket.create_connection(("127.0.0.1", httpx.URL(address).port or 0)) as client,
+    ):
+        client.settimeout(60)
+        assert client.recv(1) == b""
 
 
 def test_files_that_are_no_certificate(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no file nowhere.pem"):
+    with pytest.raises(ConfigError, match=r"there is no file nowhere\.pem"):
         tls_context(SafetyConfig(tls_cert="nowhere.pem"))
     (tmp_path / "wrong.pem").write_text("hello", encoding="utf-8")
     with pytest.raises(ConfigError, match="which are not a certificate and its key in PEM"):

@@ -180,7 +180,8 @@ class Guard:
         if body and headers.get("content-type", "").partition(";")[0].strip().lower() not in FORMS:
             check_json(body, self.safety.max_depth, self.safety.max_text_chars)
         if body and self.safety.log_prompts:
-            logger.info("body: %s", body.decode(errors="backslashreplace"))
+            lines = body.decode(errors="backslashreplace").splitlines()
+            logger.info("body: %s", " ".join(lines))
         return body
 
 
