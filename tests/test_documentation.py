@@ -54,6 +54,7 @@ from gpt1.config import (
     TrainingConfig,
 )
 from gpt1.scaling import Plan
+from gpt1.serving.safety import SafetyConfig
 from gpt1.tasks.task import NAMES, get_task
 from gpt1.training.doctor import RULES
 
@@ -75,6 +76,7 @@ TABLES: dict[str, list[tuple[type[Any], str]]] = {
     ],
     "pretraining.md": [(GPTConfig, "model."), (LSTMConfig, "lstm."), (PrepareConfig, "prepare.")],
     "scaling.md": [(Plan, "")],
+    "serving-security.md": [(SafetyConfig, "")],
     "tasks.md": [(TaskSource, ""), (TaskConfig, ""), (HeadConfig, "gpt1_head.")],
 }
 """Which page lists the settings of which config, and under what prefix."""
@@ -371,7 +373,7 @@ def test_a_page_lists_the_settings_of_a_config(page: str, config: type[Any], pre
 def test_the_settings_of_every_config_are_listed() -> None:
     listed = {config for tables in TABLES.values() for config, _ in tables}
     configs = {c for c in vars(gpt1.config).values() if dataclasses.is_dataclass(c)}
-    assert configs == listed - {Plan}
+    assert configs == listed - {Plan, SafetyConfig}
 
 
 def settings_table(config: type[Any], prefix: str) -> str:

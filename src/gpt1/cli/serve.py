@@ -15,7 +15,7 @@ from gpt1.serving.safety import SafetyConfig, check_exposure
 
 EXAMPLES = """\
 gpt1 serve
-gpt1 serve --model before=mini after=runs/jokes --port 8080
+gpt1 serve --model before=mini --model after=runs/jokes --port 8080
 gpt1 serve --model openai-community/openai-gpt --quantize int8 --slots 8
 gpt1 serve --host 0.0.0.0 --api-key-file keys.txt --tls-cert cert.pem --tls-key key.pem"""
 

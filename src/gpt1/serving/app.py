@@ -26,9 +26,9 @@ def create_app(models: Models, config: ServingConfig | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         # A server that drained has waited already.
-        await models.drain(0 if app.state.draining else config.drain_s)
+        await models.drain(0 if getattr(app.state, "draining", False) else config.drain_s)
 
     app = FastAPI(title="gpt1", version=__version__, lifespan=lifespan)
-    app.state.models, app.state.config, app.state.draining = models, config, False
+    app.state.models, app.state.config = models, config
     add_error_handlers(app)
     return app

@@ -145,6 +145,7 @@ class Server(uvicorn.Server):
     ) -> None:
         serving: ServingConfig = app.state.config
         self._app, self.safety, self._told = app, safety, started
+        app.state.draining = False
         self._guard = guarded(app, safety, keys, serving.host)
         self._tls = tls_context(safety)
         self._drain_s, self._drained_by = serving.drain_s, 0.0
