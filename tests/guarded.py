@@ -72,8 +72,9 @@ def _add_streams(app: FastAPI) -> None:
         finally:
             app.state.held -= 1
 
+    @app.get("/gradio_api/heartbeat/{session}")
     @app.api_route("/hold", methods=["GET", "POST"])
-    async def hold() -> StreamingResponse:
+    async def hold() -> StreamingResponse:  # the playground's heartbeat does not end by itself
         return StreamingResponse(holding())
 
     async def flooding() -> AsyncIterator[bytes]:
@@ -91,10 +92,14 @@ def _add_streams(app: FastAPI) -> None:
 
 @contextmanager
 def guarded_live(
-    app: FastAPI | None = None, *, keys: tuple[str, ...] = (), **safety: Any
+    app: FastAPI | None = None,
+    *,
+    host: str = "127.0.0.1",
+    keys: tuple[str, ...] = (),
+    **safety: Any,
 ) -> Iterator[str]:
     """Serve in a thread; yields the address."""
-    with listen("127.0.0.1", 0) as listening:
+    with listen(host, 0) as listening:
         config = SafetyConfig(**safety)
         server = Server(app or application(), config, Keys(keys))
         thread = Thread(target=server.run, kwargs={"sockets": [listening]})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import ssl
+import subprocess
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from gpt1.errors import ConfigError
 from gpt1.serving.safety import SafetyConfig
 from gpt1.serving.server import address_of, listen, make_room, tls_context
-from guarded import guarded_live, program
+from guarded import application, guarded_live, program
 
 
 def test_sigterm_lets_what_runs_come_to_its_end_and_takes_no_more() -> None:
@@ -40,6 +42,17 @@ def test_sigterm_ends_a_server_that_does_nothing() -> None:
     with program() as server:
         server.process.send_signal(signal.SIGTERM)
         assert server.end() == (0, "")
+
+
+def test_an_open_page_of_the_playground_is_not_waited_for() -> None:
+    with (
+        program(drain_s=10_000) as server,
+        httpx.stream("GET", f"{server.address}/gradio_api/heartbeat/1") as page,
+    ):
+        lines = page.iter_lines()
+        assert next(lines) == "begun"
+        server.process.send_signal(signal.SIGTERM)
+        assert server.end()[0] == 0
 
 
 def test_what_runs_too_long_is_cut() -> None:
@@ -67,6 +80,20 @@ def test_a_second_ctrl_c_stops_at_once() -> None:
         code, err = server.end()
         assert code == 130
         assert "Traceback" not in err
+
+
+def test_a_server_of_ipv6_tells_curl_why_it_takes_no_more() -> None:
+    with guarded_live(application(host="::1"), host="::1", max_body_bytes=5000) as address:
+        assert address.startswith("http://[::1]:")
+        body = ["--data-binary", "@-", "--header", "Content-Type: application/json"]
+        for more in ([], ["--header", "Transfer-Encoding: chunked"]):
+            done = subprocess.run(
+                ["curl", "--silent", "--globoff", *body, *more, f"{address}/echo"],
+                input=b"x" * 3_000_000,
+                capture_output=True,
+                check=True,
+            )
+            assert json.loads(done.stdout)["error"]["code"] == "body_too_large"
 
 
 def certificate(folder: Path) -> tuple[str, str]:
