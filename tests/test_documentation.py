@@ -55,6 +55,7 @@ from gpt1.config import (
 )
 from gpt1.scaling import Plan
 from gpt1.serving.cluster import Scale
+from gpt1.serving.safety import SafetyConfig
 from gpt1.tasks.task import NAMES, get_task
 from gpt1.training.doctor import RULES
 
@@ -77,6 +78,7 @@ TABLES: dict[str, list[tuple[type[Any], str]]] = {
     "pretraining.md": [(GPTConfig, "model."), (LSTMConfig, "lstm."), (PrepareConfig, "prepare.")],
     "scaling.md": [(Plan, "")],
     "deploying.md": [(Scale, "")],
+    "serving-security.md": [(SafetyConfig, "")],
     "tasks.md": [(TaskSource, ""), (TaskConfig, ""), (HeadConfig, "gpt1_head.")],
 }
 """Which page lists the settings of which config, and under what prefix."""
@@ -373,7 +375,7 @@ def test_a_page_lists_the_settings_of_a_config(page: str, config: type[Any], pre
 def test_the_settings_of_every_config_are_listed() -> None:
     listed = {config for tables in TABLES.values() for config, _ in tables}
     configs = {c for c in vars(gpt1.config).values() if dataclasses.is_dataclass(c)}
-    assert configs == listed - {Plan, Scale}
+    assert configs == listed - {Plan, SafetyConfig, Scale}
 
 
 def settings_table(config: type[Any], prefix: str) -> str:

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import inspect
 import textwrap
+from argparse import Action
 from collections.abc import Collection, Mapping
 from itertools import pairwise
 from typing import Any, TypeVar, get_type_hints
@@ -90,6 +91,32 @@ def field_documents(config: type[Any]) -> dict[str, str]:
             text = " ".join(ast.literal_eval(document.value).split())
             documents[ast.unparse(field.target)] = text.replace("%", "%%")
     return documents
+
+
+class Append(Action):
+    """Adds to what a settings file gave, which need not be a list."""
+
+    def __call__(
+        self,
+        parser: object,
+        namespace: Any,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Take down another value of a flag that may be given several times."""
+        setattr(namespace, self.dest, [*listed(getattr(namespace, self.dest)), values])
+
+
+def as_given(value: Any) -> Any:
+    """Keep what a flag or a settings file holds: it is checked later, with a clear message."""
+    return value
+
+
+def listed(value: Any) -> list[Any]:
+    """What `Append` collected, or a settings file gave: none, one or several."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def add_run_arguments(parser: ArgumentParser) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from argparse import Action
 from collections.abc import Mapping
 from typing import Any, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace
 
-from gpt1.cli.arguments import field_documents
+from gpt1.cli.arguments import Append, as_given, field_documents, listed
 from gpt1.config import GenerationConfig
 from gpt1.errors import ConfigError
 
@@ -39,7 +38,7 @@ def add_generation_arguments(parser: ArgumentParser) -> None:
     for field in dataclasses.fields(GenerationConfig):
         options: dict[str, Any] = {"type": hints[field.name], "default": field.default}
         if field.name in (*TEXTS, "logit_bias"):
-            options = {"type": _as_given, "action": _Append}
+            options = {"type": as_given, "action": Append}
         parser.add_argument(
             "--" + field.name.replace("_", "-"), help=documents[field.name], **options
         )
@@ -53,34 +52,10 @@ def generation_settings(args: Namespace) -> dict[str, Any]:
     """
     settings = {field.name: args[field.name] for field in dataclasses.fields(GenerationConfig)}
     for name in TEXTS:
-        texts = _listed(settings[name])
+        texts = listed(settings[name])
         settings[name] = [t.replace("\\n", "\n") if isinstance(t, str) else t for t in texts]
-    settings["logit_bias"] = _biases(_listed(settings["logit_bias"]))
+    settings["logit_bias"] = _biases(listed(settings["logit_bias"]))
     return settings
-
-
-class _Append(Action):
-    """Adds to what a settings file gave, which need not be a list."""
-
-    def __call__(
-        self,
-        parser: object,
-        namespace: Any,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        setattr(namespace, self.dest, [*_listed(getattr(namespace, self.dest)), values])
-
-
-def _as_given(value: Any) -> Any:
-    """Keep what a flag or a settings file holds: it is checked later, with a clear message."""
-    return value
-
-
-def _listed(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _biases(given: list[Any]) -> dict[int, float]:

@@ -41,6 +41,7 @@ COMMANDS = {
     "runs list": "the runs in a folder: steps, loss, time",
     "runs compare": "what runs differ in, and what came of it",
     "runs verify-resume": "prove that a run can be killed and resumed without a trace",
+    "serve": "serve models over the network",
     "estimate": "time, memory and price of a training run, before it is started",
     "convert": "change the format of a checkpoint",
     "export": "write a model for another runtime: ONNX, CTranslate2",

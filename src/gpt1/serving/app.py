@@ -29,7 +29,8 @@ def create_app(models: Models, config: ServingConfig | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        await models.drain(config.drain_s)
+        # A server that drained has waited already.
+        await models.drain(0 if getattr(app.state, "draining", False) else config.drain_s)
 
     # FastAPI's own pages load scripts from another host; `health` has one that does not.
     app = FastAPI(
