@@ -17,6 +17,7 @@ EXAMPLES = """\
 gpt1 serve
 gpt1 serve --model before=mini --model after=runs/jokes --port 8080
 gpt1 serve --model openai-community/openai-gpt --quantize int8 --slots 8
+gpt1 serve --replicas 2 --slots 16
 gpt1 serve --host 0.0.0.0 --api-key-file keys.txt --tls-cert cert.pem --tls-key key.pem"""
 
 LISTS = {
@@ -37,6 +38,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--dtype", help="float32, bfloat16 or float16; default: as stored in the checkpoint."
     )
     add_native_arguments(parser)
+    parser.add_argument(
+        "--replicas",
+        type=int,
+        help="Serve from so many processes, started by Ray on this machine or, where "
+        "RAY_ADDRESS says so, on a cluster.",
+    )
     add_fields(parser, ServingConfig)
     parser.add_argument(
         "--api-key",
@@ -78,13 +85,18 @@ def run(args: Namespace) -> int:
     with listen(config.host, config.port) as listening:
         address = address_of(listening, is_secure=safety.tls_cert is not None)
         how = {name: args[name] for name in ("device", "dtype", "quantize", "backend")}
-        app = create_app(open_models(names, config, **how), config)
 
         def started() -> None:
             print(f"serving {', '.join(names)} at {address}", flush=True)
             say(f"Ctrl-C stops it; what runs then has {config.drain_s:g} s to come to its end.")
 
-        return serve(Server(app, safety, keys, started), listening)
+        if args.replicas is None:
+            app = create_app(open_models(names, config, **how), config)
+            return serve(Server(app, safety, keys, started), listening)
+        from gpt1.serving.cluster import Scale, connected
+
+        with connected(names, config, Scale(replicas=args.replicas), **how) as app:
+            return serve(Server(app, safety, keys, started), listening)
 
 
 def settings(args: Namespace) -> tuple[ServingConfig, SafetyConfig, Keys]:

@@ -89,7 +89,7 @@ def _csv_texts(file: Path, delimiter: str, column: str) -> Iterator[list[str] | 
     table = Table(delimiter, len(header), header.index(column))
     is_header, is_last = True, False
     with open_bytes(file) as raw:
-        data = raw.read(_BATCH_BYTES).removeprefix(codecs.BOM_UTF8)
+        data = raw.read(len(codecs.BOM_UTF8)).removeprefix(codecs.BOM_UTF8) + raw.read(_BATCH_BYTES)
         while data and not is_last:
             more = raw.read(max(_BATCH_BYTES, len(data)))  # for a row that is longer than all there
             is_last = not more
