@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from completing import complete, events, joined, texts
 from gpt1.serving.app import create_app
 from gpt1.serving.config import ServingConfig
 from gpt1.serving.engine import Engine
@@ -35,31 +36,6 @@ def engine(models: Models) -> Engine:
 def client(models: Models) -> Iterator[httpx.Client]:
     with live(create_app(models, CONFIG)) as address, httpx.Client(base_url=address) as client:
         yield client
-
-
-def complete(client: httpx.Client, **body: Any) -> Any:
-    answer = client.post("/v1/completions", json=body, timeout=60)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def texts(client: httpx.Client, **body: Any) -> list[str]:
-    return [choice["text"] for choice in complete(client, **body)["choices"]]
-
-
-def events(client: httpx.Client, **body: Any) -> list[Any]:
-    """What a stream tells but for its end, which is seen."""
-    answer = client.post("/v1/completions", json={"stream": True, **body}, timeout=60)
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"].startswith("text/event-stream")
-    *lines, done, rest = answer.text.split("\n\n")
-    assert (done, rest) == ("data: [DONE]", "")
-    return [json.loads(line.removeprefix("data: ")) for line in lines]
-
-
-def joined(chunks: list[Any], index: int = 0) -> str:
-    choices = [choice for chunk in chunks for choice in chunk["choices"]]
-    return "".join(choice["text"] for choice in choices if choice["index"] == index)
 
 
 # ---------------------------------------------------------------- what is generated
