@@ -19,10 +19,14 @@ from gpt1.serving.errors import ERRORS
 CLIENT_LEFT = 499
 """Status for logs: the client of it sees no answer."""
 
+STREAM: dict[str, Any] = {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+
 router = APIRouter()
 
 
-@router.post("/v1/completions", response_model=CompletionResponse, responses=ERRORS)
+@router.post(
+    "/v1/completions", response_model=CompletionResponse, responses={200: STREAM, **ERRORS}
+)
 async def create_completion(body: CompletionRequest, request: Request) -> Response:
     """Continue prompts.
 
