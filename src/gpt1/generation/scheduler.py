@@ -85,11 +85,11 @@ class Step(NamedTuple):
     Attributes:
         continuation: The one.
         token: Its next token; None where there is none.
-        score: Of the token, or of the stop id, if ``config.logprobs`` is set.
+        score: Of the token, if ``config.logprobs`` is set.
         ended: Whether it was the last: at a stop id, which is not given, after ``max_new_tokens``,
             or at an error. It has left by then.
         error: Why nothing can be chosen.
-        stop_id: The stop id, where it ended at one.
+        stop: The stop id at which it ended, and its score, if ``config.logprobs`` is set.
     """
 
     continuation: Continuation
@@ -97,7 +97,7 @@ class Step(NamedTuple):
     score: TokenScore | None = None
     ended: bool = False
     error: Gpt1Error | None = None
-    stop_id: int | None = None
+    stop: tuple[int, TokenScore] | None = None
 
 
 class _Piece(NamedTuple):
@@ -365,7 +365,8 @@ def _choose(logits: NDArray[np.float32], group: Sequence[tuple[Continuation, int
 def _taken(continuation: Continuation, token: int, score: TokenScore | None) -> Step:
     """The step of a continuation whose next token is chosen."""
     if token in continuation._scores.stop_ids:
-        return Step(continuation, None, score, ended=True, stop_id=token)
+        stop = None if score is None else (token, score)
+        return Step(continuation, None, ended=True, stop=stop)
     continuation.context.append(token)
     generated = len(continuation.context) - len(continuation.prompt)
     return Step(continuation, token, score, generated == continuation.config.max_new_tokens)

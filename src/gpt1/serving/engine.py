@@ -391,8 +391,8 @@ class Engine:
             new = 1
             if step.score is not None:
                 builder.add_score(step.score)
-        elif step.stop_id is not None and step.score is not None:
-            part.end_token = named_token(self.lm.tokenizer, step.stop_id, step.score)
+        elif step.stop is not None:
+            part.end_token = named_token(self.lm.tokenizer, *step.stop)
         if step.ended or builder.stopped:
             builder.finish()
             self._end(step.continuation)
