@@ -10,9 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from completing import complete, events, joined, texts
 from gpt1.serving.app import create_app
+from gpt1.serving.completion_schemas import CompletionRequest
 from gpt1.serving.config import ServingConfig
 from gpt1.serving.engine import Engine
 from gpt1.serving.models import Models
@@ -303,6 +306,26 @@ def test_a_prompt_without_tokens_needs_an_end_of_text_token(
     answer = client.post("/v1/completions", json={"prompt": " "})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "prompt")
     assert "give at least one word" in answer.json()["error"]["message"]
+
+
+VALUES = st.one_of(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    st.lists(st.integers(0, 120) | st.text(max_size=3), max_size=3),
+    st.dictionaries(st.integers(0, 120).map(str) | st.text(max_size=3), st.floats(), max_size=2),
+)
+FIELDS = st.sampled_from([*CompletionRequest.model_fields, "functions"])
+
+
+@settings(deadline=None, max_examples=150)
+@given(body=st.dictionaries(FIELDS, VALUES, max_size=3), is_small=st.booleans())
+def test_whatever_is_asked_is_answered_or_refused(
+    client: httpx.Client, body: dict[str, Any], is_small: bool
+) -> None:
+    content = json.dumps({**body, "max_tokens": 2} if is_small else body)
+    headers = {"Content-Type": "application/json"}
+    answer = client.post("/v1/completions", content=content, headers=headers, timeout=60)
+    assert answer.status_code in (200, 400, 404)
+    assert (answer.status_code == 200) != ("error" in answer.text[:20])
 
 
 # ---------------------------------------------------------------- clients that leave, time, load

@@ -31,6 +31,7 @@ class CompletionStream(Response):
         self, job: CompletionJob, head: dict[str, Any], first: list[tuple[int, Update]]
     ) -> None:
         self.status_code, self.background = 200, None
+        # No proxy is to hold back what a client waits for.
         self.init_headers({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         self._job, self._first = job, first
         options = job.body.stream_options
@@ -39,12 +40,6 @@ class CompletionStream(Response):
         self._head = f"data: {json.dumps(head)[:-1]}"
         self._start = f'{self._head}, "choices": [{{"index": '
         self._end = '}], "usage": null}\n\n' if self._tells_usage else "}]}\n\n"
-
-    def init_headers(self, headers: Any = None) -> None:
-        """Leave out the length, which is not known."""
-        self.body = b""
-        super().init_headers(headers)
-        del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send, by ASGI."""
