@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from gpt1.errors import DataError, Gpt1Error
+from gpt1.serving.answering import n_positions
 from gpt1.serving.completion_choice import Choice
 from gpt1.serving.completion_schemas import CompletionRequest
 from gpt1.serving.config import ServingConfig
@@ -102,7 +103,7 @@ class CompletionJob:
             ids = self._engine.lm.prompt_ids(prompt)
         except DataError as error:
             raise ApiError(400, str(error), param="prompt") from error
-        limit = self._engine.lm.generator.config.n_positions
+        limit = n_positions(self._engine.lm)
         if len(ids) > limit:
             raise ApiError(
                 400,

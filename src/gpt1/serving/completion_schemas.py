@@ -275,7 +275,7 @@ class PromptTokensDetails(BaseModel):
     cached_tokens: int
 
 
-class Usage(BaseModel):
+class CompletionUsage(BaseModel):
     """How many tokens there were."""
 
     prompt_tokens: int
@@ -293,4 +293,4 @@ class CompletionResponse(BaseModel):
     model: str
     system_fingerprint: str
     choices: list[CompletionChoice]
-    usage: Usage | None
+    usage: CompletionUsage | None

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from gpt1 import __version__
+from gpt1.serving.answering import language_model
 from gpt1.serving.completion_choice import Choice
 from gpt1.serving.completion_job import ClientLeft, CompletionJob
 from gpt1.serving.completion_schemas import CompletionRequest, CompletionResponse
@@ -35,7 +36,7 @@ async def create_completion(body: CompletionRequest, request: Request) -> Respon
     """
     state = request.app.state
     body.check(state.config)
-    name = next(iter(state.models.engines), "") if body.model is None else body.model
+    name, _ = language_model(request, body.model)
     job = CompletionJob(state.models.engine(name), body, state.config)
     try:
         await job.start(state.handover, request.receive)
