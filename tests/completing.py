@@ -8,6 +8,11 @@ from typing import Any
 import httpx
 
 
+def connect(address: str) -> httpx.Client:
+    """A client that keeps no connection: the server may close an idle one at any moment."""
+    return httpx.Client(base_url=address, limits=httpx.Limits(max_keepalive_connections=0))
+
+
 def complete(client: httpx.Client, **body: Any) -> Any:
     answer = client.post("/v1/completions", json=body, timeout=60)
     assert answer.status_code == 200, answer.text

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from completing import complete, events, joined
+from completing import complete, connect, events, joined
 from gpt1.generation.stopping import Candidate, GeneratedToken
 from gpt1.language_model import LanguageModel
 from gpt1.serving.app import create_app
@@ -24,7 +24,7 @@ FIELDS = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
 @pytest.fixture(scope="module")
 def served() -> Iterator[tuple[httpx.Client, LanguageModel]]:
     models = lively_models()
-    with live(create_app(models)) as address, httpx.Client(base_url=address) as client:
+    with live(create_app(models)) as address, connect(address) as client:
         yield client, models.engine("lively").lm
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from completing import complete, events, joined, texts
+from completing import complete, connect, events, joined, texts
 from gpt1.serving.app import create_app
 from gpt1.serving.completion_schemas import CompletionRequest
 from gpt1.serving.config import ServingConfig
@@ -37,7 +37,7 @@ def engine(models: Models) -> Engine:
 
 @pytest.fixture(scope="module")
 def client(models: Models) -> Iterator[httpx.Client]:
-    with live(create_app(models, CONFIG)) as address, httpx.Client(base_url=address) as client:
+    with live(create_app(models, CONFIG)) as address, connect(address) as client:
         yield client
 
 
@@ -361,11 +361,13 @@ def test_a_client_that_leaves_while_it_waits_frees_its_slots(
 ) -> None:
     busy = engine.submit(PROMPT, lambda _: None, n=4, max_new_tokens=10**6, min_new_tokens=10**6)
     before = engine.stats.cancelled
-    with pytest.raises(httpx.ReadTimeout):
-        client.post("/v1/completions", json={**ENDLESS, "n": 2, "stream": stream}, timeout=0.3)
-    wait_until(lambda: engine.stats.cancelled == before + 2)
-    assert engine.waiting == 0
-    busy.cancel()
+    try:
+        with pytest.raises(httpx.ReadTimeout):
+            client.post("/v1/completions", json={**ENDLESS, "n": 2, "stream": stream}, timeout=0.3)
+        wait_until(lambda: engine.stats.cancelled == before + 2)
+        assert engine.waiting == 0
+    finally:
+        busy.cancel()
     wait_until(lambda: engine.running == 0)
 
 
@@ -386,7 +388,7 @@ def test_a_request_that_takes_too_long_is_given_up(models: Models) -> None:
 def test_more_than_can_wait_is_told_to_come_again() -> None:
     config = ServingConfig(slots=1, waiting=0, max_tokens=100_000)
     models = lively_models(config)
-    with live(create_app(models, config)) as address, httpx.Client(base_url=address) as client:
+    with live(create_app(models, config)) as address, connect(address) as client:
         body = {**ENDLESS, "stream": True}
         with client.stream("POST", "/v1/completions", json=body) as answer:
             pieces = answer.iter_raw()
