@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import os
 import random
 import threading
@@ -115,6 +116,22 @@ def test_prompts_given_as_ids_and_scored(engine: Engine) -> None:
         assert token.log_prob == pytest.approx(expected, abs=1e-5)
         assert len(token.top) == 2
     assert engine.submit(ids, Collector()).prompt_scores is None
+
+
+def test_the_token_that_ends_a_text_is_scored(engine: Engine) -> None:
+    end = TOKENIZER.end_of_text_id
+    assert end is not None
+    for settings in ({"logprobs": 1}, {}):
+        client = Collector()
+        request = engine.submit("the fox", client, logit_bias={end: 100.0}, **settings)  # type: ignore[arg-type]
+        assert client.over.wait(60)
+        token = request.end_token(0)
+        assert (token is None) == (not settings)
+        if token is not None:
+            ids = [*TOKENIZER.encode("the fox"), end]
+            expected = engine.lm.explain(ids)[-1].probability
+            assert math.exp(token.log_prob) == pytest.approx(expected, rel=1e-4)
+            assert (token.id, token.piece) == (end, "<|endoftext|>")
 
 
 def endless(engine: Engine, client: Collector, **settings: Any) -> Request:
@@ -235,6 +252,7 @@ def test_a_bug_ends_all_requests_and_is_remembered(
     assert isinstance(engine.failure, RuntimeError)
     with pytest.raises(Overloaded):
         engine.submit("dog", Collector())
+    assert not engine.drain()  # there is nothing to wait for
 
 
 def test_an_lstm_cannot_be_served() -> None:

@@ -89,6 +89,7 @@ class Step(NamedTuple):
         ended: Whether it was the last: at a stop id, which is not given, after ``max_new_tokens``,
             or at an error. It has left by then.
         error: Why nothing can be chosen.
+        stop: The stop id at which it ended, and its score, if ``config.logprobs`` is set.
     """
 
     continuation: Continuation
@@ -96,6 +97,7 @@ class Step(NamedTuple):
     score: TokenScore | None = None
     ended: bool = False
     error: Gpt1Error | None = None
+    stop: tuple[int, TokenScore] | None = None
 
 
 class _Piece(NamedTuple):
@@ -363,7 +365,8 @@ def _choose(logits: NDArray[np.float32], group: Sequence[tuple[Continuation, int
 def _taken(continuation: Continuation, token: int, score: TokenScore | None) -> Step:
     """The step of a continuation whose next token is chosen."""
     if token in continuation._scores.stop_ids:
-        return Step(continuation, None, ended=True)
+        stop = None if score is None else (token, score)
+        return Step(continuation, None, ended=True, stop=stop)
     continuation.context.append(token)
     generated = len(continuation.context) - len(continuation.prompt)
     return Step(continuation, token, score, generated == continuation.config.max_new_tokens)

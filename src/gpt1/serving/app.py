@@ -9,9 +9,10 @@ from functools import partial
 from fastapi import FastAPI
 
 from gpt1 import __version__
-from gpt1.serving import classifying, embeddings, health, scoring
+from gpt1.serving import classifying, completions, embeddings, health, model_list, scoring
 from gpt1.serving.config import ServingConfig
 from gpt1.serving.errors import add_error_handlers
+from gpt1.serving.handover import Handover
 from gpt1.serving.metrics import Metrics, RequestTimes
 from gpt1.serving.models import Models
 from gpt1.serving.openapi import document
@@ -37,10 +38,11 @@ def create_app(models: Models, config: ServingConfig | None = None) -> FastAPI:
         title="gpt1", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
     )
     app.state.models, app.state.config = models, config
+    app.state.handover = Handover()
     app.state.metrics = Metrics(models)
     app.openapi = partial(document, app)  # type: ignore[method-assign]
     add_error_handlers(app)
-    for module in (embeddings, scoring, classifying, health):
+    for module in (completions, model_list, embeddings, scoring, classifying, health):
         app.include_router(module.router)
     app.add_middleware(RequestTimes, metrics=app.state.metrics)
     return app

@@ -98,6 +98,17 @@ class Request:
         pairs = zip(self.prompt_ids[1:], continuation.prompt_scores, strict=False)
         return [named_token(self._engine.lm.tokenizer, *pair) for pair in pairs]
 
+    def end_token(self, number: int) -> GeneratedToken | None:
+        """The end-of-text token or stop id a finished continuation ended at.
+
+        Args:
+            number: Of the continuation.
+
+        Returns:
+            The token with its score; None if it ended otherwise, or without ``logprobs``.
+        """
+        return self._parts[number].end_token
+
     @property
     def cached_tokens(self) -> int:
         """How many tokens of the prompt did not have to be read."""
@@ -110,6 +121,7 @@ class _Part:
     def __init__(self, continuation: Continuation, builder: CompletionBuilder) -> None:
         self.continuation, self.builder = continuation, builder
         self.sent = 0
+        self.end_token: GeneratedToken | None = None
 
     def new_text(self) -> str:
         text = self.builder.completion.text[self.sent :]
@@ -293,7 +305,7 @@ class Engine:
             self._draining = True
         done = self._idle.wait(timeout_s)
         self.close()
-        return done
+        return done and self.failure is None
 
     def close(self) -> None:
         """Stop after the step that is being made; requests that are here end in an error."""
@@ -319,6 +331,7 @@ class Engine:
         for continuation, (request, number) in list(self._requests.items()):
             self._end(continuation)
             _tell(request, Update(number, error=error))
+        self._idle.set()
 
     def _has_work(self) -> bool:
         """Wait for work; False when it is time to stop."""
@@ -378,6 +391,8 @@ class Engine:
             new = 1
             if step.score is not None:
                 builder.add_score(step.score)
+        elif step.stop is not None:
+            part.end_token = named_token(self.lm.tokenizer, *step.stop)
         if step.ended or builder.stopped:
             builder.finish()
             self._end(step.continuation)

@@ -67,6 +67,14 @@ class Models:
         """Of all models."""
         return [*self.engines, *self.tasks]
 
+    def check(self, name: str) -> None:
+        """See whether there is a model of that name.
+
+        Raises:
+            UnknownModel: If not.
+        """
+        _find("served", dict.fromkeys(self.names), name, self.names)
+
     def engine(self, name: str) -> Engine:
         """The engine of a language model.
 
