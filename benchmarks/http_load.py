@@ -18,6 +18,9 @@ from typing import Any, NamedTuple
 
 from benchmarks.child import environment
 
+LOOK_S = 0.1
+"""Seconds between two looks at what there is, at the end."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -31,7 +34,8 @@ class Plan:
         lengths: New tokens a request, likewise.
         extra: Further fields of every request.
         warm_s: Seconds before anything is counted.
-        window_s: Seconds that are counted. None: every client makes one request, and all counts.
+        window_s: Seconds that are counted; more if no answer is whole by then. None: every client
+            makes one request, and all counts.
     """
 
     port: int
@@ -91,14 +95,17 @@ async def run(plan: Plan) -> Load:
             await _ask(plan, prompt, length, answers)
 
     clients = [asyncio.create_task(client()) for _ in range(plan.clients)]
-    end = began + plan.warm_s + plan.window_s
-    failed, _ = await asyncio.wait(clients, timeout=end - time.perf_counter())
+    counted, failed = began + plan.warm_s, set[asyncio.Task[None]]()
+    end = counted + plan.window_s
+    while not failed and (time.perf_counter() < end or not summary(answers, counted, end).whole):
+        end = max(end, time.perf_counter() + LOOK_S)
+        failed, _ = await asyncio.wait(clients, timeout=end - time.perf_counter())
     for task in clients:
         task.cancel()
     await asyncio.gather(*clients, return_exceptions=True)
     for task in failed:
         task.result()  # clients never end by themselves
-    return summary(answers, began + plan.warm_s, end)
+    return summary(answers, counted, end)
 
 
 async def _ask(plan: Plan, prompt: list[int], length: int, answers: list[Answer]) -> None:
