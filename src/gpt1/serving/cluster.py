@@ -129,7 +129,7 @@ def behind_front(build: Callable[[], FastAPI], config: ServingConfig, scale: Sca
 
     def front() -> FastAPI:
         handle = serve.get_deployment_handle(Replica.__name__)
-        return front_app(partial(ask, handle), retries=scale.retries)
+        return front_app(partial(ask, handle), config, retries=scale.retries)
 
     most = scale.most_replicas or scale.replicas
     deploy: Any = serve.deployment(
@@ -235,7 +235,7 @@ def connected(
         deployed = replicas(partial(build, _absolute(sources), config, how), config, scale)
         try:
             handle = serve.run(deployed, name=NAME, route_prefix=None)
-            yield front_app(partial(ask, handle), retries=scale.retries)
+            yield front_app(partial(ask, handle), config, retries=scale.retries)
         finally:
             serve.delete(NAME)
 

@@ -17,6 +17,7 @@ from starlette.responses import Response, StreamingResponse
 
 from gpt1 import __version__
 from gpt1.errors import Gpt1Error
+from gpt1.serving.config import ServingConfig
 from gpt1.serving.engine import Overloaded
 from gpt1.serving.errors import ApiError, add_error_handlers, describe
 from gpt1.serving.models import Models
@@ -42,16 +43,23 @@ Ask = Callable[[Call], AsyncGenerator[Part, None]]
 """Has a request answered by a replica, or raises `ReplicaLost`."""
 
 
-def front_app(ask: Ask, *, retries: int = RETRIES, max_body_bytes: int = MAX_BODY_BYTES) -> FastAPI:
+def front_app(
+    ask: Ask,
+    config: ServingConfig | None = None,
+    *,
+    retries: int = RETRIES,
+    max_body_bytes: int = MAX_BODY_BYTES,
+) -> FastAPI:
     """An application whose requests are all answered by replicas.
 
     Args:
         ask: Has a request answered.
+        config: Of the replicas, for a server of this process; default: that of `ServingConfig`.
         retries: How often one is asked for again, when its replica is lost.
         max_body_bytes: A larger body is refused with status 413.
     """
     app = FastAPI(title="gpt1", version=__version__, docs_url=None, openapi_url=None)
-    app.state.draining = False
+    app.state.config, app.state.draining = config or ServingConfig(), False
     app.state.models = Models(engines={}, tasks={})  # a server drains what its process has
 
     async def forward(request: Request) -> Response:
