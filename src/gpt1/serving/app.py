@@ -11,6 +11,7 @@ from gpt1 import __version__
 from gpt1.serving.config import ServingConfig
 from gpt1.serving.errors import add_error_handlers
 from gpt1.serving.models import Models
+from gpt1.serving.playground.mounting import mount_playground
 
 
 def create_app(models: Models, config: ServingConfig | None = None) -> FastAPI:
@@ -30,4 +31,6 @@ def create_app(models: Models, config: ServingConfig | None = None) -> FastAPI:
     app = FastAPI(title="gpt1", version=__version__, lifespan=lifespan)
     app.state.models, app.state.config = models, config
     add_error_handlers(app)
+    if config.playground:  # after all routes: it takes what is left
+        mount_playground(app, models, config)
     return app
