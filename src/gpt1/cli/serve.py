@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from importlib.util import find_spec
+
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import SecretStr
 
@@ -44,7 +47,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="Serve from so many processes, started by Ray on this machine or, where "
         "RAY_ADDRESS says so, on a cluster.",
     )
-    add_fields(parser, ServingConfig)
+    add_fields(parser, ServingConfig, leave_out=["playground"])
+    parser.add_argument(
+        "--no-playground",
+        action="store_true",
+        help="Serve the API alone. By default a page to try the models is at the address of the "
+        "server, where Gradio is installed; with --replicas there is none.",
+    )
     parser.add_argument(
         "--api-key",
         type=SecretStr,
@@ -91,6 +100,8 @@ def run(args: Namespace) -> int:
             say(f"Ctrl-C stops it; what runs then has {config.drain_s:g} s to come to its end.")
 
         if args.replicas is None:
+            has_page = not args.no_playground and find_spec("gradio") is not None
+            config = replace(config, playground=has_page)
             app = create_app(open_models(names, config, **how), config)
             return serve(Server(app, safety, keys, started), listening)
         from gpt1.serving.cluster import Scale, connected

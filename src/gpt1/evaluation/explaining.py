@@ -239,7 +239,7 @@ def explain_ids(model: GPT, ids: Sequence[int], tokenizer: Tokenizer, top: int =
     vocab_size = tokenizer.vocab_size
     check_ids("text", [ids], min(model.config.vocab_size, vocab_size))
     pieces = tokenizer.pieces(range(vocab_size))
-    texts = _cut(tokenizer.decode(ids, skip_special=False), [pieces[token] for token in ids])
+    texts = token_texts(tokenizer, ids)
     rows: list[TokenExplanation] = []
     for token, text, log_probs in zip(
         ids, texts, _expectations(model, ids, vocab_size), strict=True
@@ -290,11 +290,20 @@ def _best(log_probs: Tensor, pieces: Sequence[str], top: int) -> list[Alternativ
     return [Alternative(token, pieces[token], probability) for token, probability in pairs]
 
 
-def _cut(text: str, pieces: Sequence[str]) -> list[str]:
-    """Cut decoded text behind each of its pieces."""
+def token_texts(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
+    """What each token adds to the readable text, a space before it included.
+
+    Args:
+        tokenizer: Names the tokens.
+        ids: Token ids of a text.
+
+    Returns:
+        A string for each; joined, they are the text with its special tokens.
+    """
+    text = tokenizer.decode(ids, skip_special=False)
     parts: list[str] = []
     start = 0
-    for piece in pieces:
+    for piece in tokenizer.pieces(ids):
         word = piece.removesuffix(END_OF_WORD)
         end = text.index(word, start) + len(word)
         parts.append(text[start:end])

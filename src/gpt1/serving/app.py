@@ -16,6 +16,7 @@ from gpt1.serving.handover import Handover
 from gpt1.serving.metrics import Metrics, RequestTimes
 from gpt1.serving.models import Models
 from gpt1.serving.openapi import document
+from gpt1.serving.playground.mounting import mount_playground
 
 
 def create_app(models: Models, config: ServingConfig | None = None) -> FastAPI:
@@ -45,4 +46,6 @@ def create_app(models: Models, config: ServingConfig | None = None) -> FastAPI:
     for module in (completions, model_list, embeddings, scoring, classifying, health):
         app.include_router(module.router)
     app.add_middleware(RequestTimes, metrics=app.state.metrics)
+    if config.playground:  # after all routes: it takes what is left
+        mount_playground(app, models, config)
     return app

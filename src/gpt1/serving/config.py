@@ -47,6 +47,8 @@ class ServingConfig:
     """Seconds after which a request that is not done is given up."""
     drain_s: float = 30.0
     """Seconds that running requests have left when the server is told to stop."""
+    playground: bool = False
+    """Show a page to try the models at the address of the server."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range, by name."""

@@ -200,6 +200,7 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Look, ten times a second, whether it is time to stop."""
         if self._app.state.draining and not self.should_exit:
+            getattr(self._app.state, "end_pages", lambda: None)()  # of the playground
             is_late = time.monotonic() > self._drained_by
             if is_late:
                 await self._app.state.models.drain(0)

@@ -1,0 +1,1 @@
+"""The playground: a page that writes with the models and shows how they think."""
