@@ -59,7 +59,7 @@ class Sizes:
     new_tokens: Sequence[int] = (32, 96)
     warm_s: float = 4.0
     window_s: float = 10.0
-    plain_tokens: int = 512
+    plain_tokens: int = 256
     rounds: int = 3
 
 
