@@ -92,13 +92,13 @@ def run(options: Options) -> Report:
             missing[LLAMA_CPP] = "not installed"
         for server in servers.values():
             stack.enter_context(server)
-        tokenizer = Tokenizer.load(folder / "model")
-        prompts = checkpoint.prompts(tokenizer, 256, sizes.prompt_tokens)
+        words = checkpoint.prompts(Tokenizer.load(folder / "model"), 1, 10_000)[0]
+        drawn = random.Random(1)
         rounds = options.rounds or sizes.rounds
         loads = {
             clients: interleave(
                 {
-                    name: partial(load, name, server.port, clients, prompts, sizes)
+                    name: partial(load, name, server.port, clients, words, sizes, drawn)
                     for name, server in servers.items()
                 },
                 rounds,
@@ -207,12 +207,26 @@ EXTRA: dict[str, dict[str, Any]] = {
     PLAIN: {},
     LLAMA_CPP: {"stream": True, "ignore_eos": True, "cache_prompt": False},
 }
-"""Fields of a request that only one server has; the prompts are different, so none is cached."""
+"""Fields of a request that only one server has."""
+
+PROMPTS = 256
+"""Of a turn; all turns have different ones, so that none is in a cache."""
 
 
-def load(name: str, port: int, clients: int, prompts: list[list[int]], sizes: Sizes) -> Load:
-    """What clients of a server see."""
-    drawn = random.Random(clients)
+def load(
+    name: str, port: int, clients: int, words: list[int], sizes: Sizes, drawn: random.Random
+) -> Load:
+    """What clients of a server see.
+
+    Args:
+        name: Of the server.
+        port: Of the server.
+        clients: Requests at a time.
+        words: Token ids that prompts are drawn from.
+        sizes: How much.
+        drawn: Random numbers.
+    """
+    prompts = [drawn.choices(words, k=sizes.prompt_tokens) for _ in range(PROMPTS)]
     plan = partial(Plan, port=port, clients=clients, prompts=prompts, extra=EXTRA[name])
     if name == PLAIN:
         return put_load(plan(lengths=[min(16, sizes.plain_tokens // clients)]))

@@ -26,6 +26,8 @@ from benchmarks import (
     options,
     pack,
     report,
+    serve,
+    soak,
     speculative,
     startup,
     step,
@@ -45,6 +47,7 @@ from benchmarks.worker import Worker
 
 from gpt1.checkpoint import load_model, save_model
 from gpt1.config import GPTConfig
+from gpt1.locate import locate
 from gpt1.model import GPT
 from gpt1.native.library import kernels
 from gpt1.reproduce import tutorial_recipe as tutorial
@@ -439,6 +442,40 @@ def test_train_compares_models_of_one_size() -> None:
 
 
 @pytest.mark.slow
+def test_serve_puts_load_on_every_server() -> None:
+    found = serve.run(Options(quick=True))
+    for figure in found.figures:
+        for title in (serve.OURS, serve.PLAIN):
+            sample = figure.sides[title]
+            assert isinstance(sample, list)
+            assert sample[0] > 0
+    judged = [row.beside for row in found.rows]
+    assert judged[0] == "1 client"
+    assert judged[-1] == " steps"
+
+
+def test_a_server_that_does_not_come_up_says_why() -> None:
+    words = [sys.executable, "-c", "raise SystemExit('no such model')"]
+    with pytest.raises(RuntimeError, match="no such model"):
+        serve.Server(lambda port: words).__enter__()
+
+
+def test_soak_finds_nothing_wrong() -> None:
+    values = {row.measure: row.ours[0] for row in soak.run(Options(quick=True)).rows}
+    assert values["right answers"] > 0
+    assert values["wrong texts"] == values["errors"] == 0
+    assert values["slots still taken afterwards"] == 0
+
+
+def test_soak_notices_a_wrong_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = soak.expected(str(locate("mini")))
+    wrong = [case._replace(text=case.text + "!") for case in cases]
+    monkeypatch.setattr(soak, "expected", lambda _: wrong)
+    values = {row.measure: row.ours[0] for row in soak.run(Options(quick=True)).rows}
+    assert values["wrong texts"] > 0
+    assert values["right answers"] == 0
+
+
 def test_all_benchmarks_run_in_processes_of_their_own(tiny: Options, tmp_path: Path) -> None:
     file = tmp_path / "history.jsonl"
     words = ["--rounds", "1", "--max-texts", "100", "--model", tiny.model, "--history", str(file)]
