@@ -49,3 +49,10 @@ def test_the_parameter_that_is_wrong_is_named(
     error = answer.json()["error"]
     assert error["type"] == "invalid_request_error"
     assert error["param"] == param
+
+
+def test_a_body_that_is_not_marked_as_json_is_told_how(address: str) -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}  # what curl sends by itself
+    answer = httpx.post(f"{address}/v1/embeddings", content=b'{"input": "a"}', headers=form)
+    assert answer.status_code == 400
+    assert "send Content-Type: application/json" in answer.json()["error"]["message"]

@@ -137,9 +137,11 @@ def add_error_handlers(app: FastAPI) -> None:
         return JSONResponse(content, status, headers)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         param, reason = _most_specific(error)
         message = f"{param or 'the body'}: {reason}"
+        if param is None and "json" not in request.headers.get("content-type", ""):
+            message = "the body is not marked as JSON: send Content-Type: application/json"
         return JSONResponse(body(message, "invalid_request_error", param), 400)
 
     @app.exception_handler(HTTPException)
