@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import json
 import socket
 import sys
 import threading
@@ -13,17 +12,24 @@ from functools import partial
 from typing import Any
 
 import httpx
+import psutil
 import pytest
-from fastapi import FastAPI, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
 
 import gpt1
+from gpt1.data.ray_connection import own_sigterm
 from gpt1.errors import ConfigError, MissingExtraError
-from gpt1.serving.app import create_app
-from gpt1.serving.cluster import NAME, Scale, application, ask, behind_front, connected, deployment
+from gpt1.serving.cluster import (
+    NAME,
+    Scale,
+    application,
+    ask,
+    behind_front,
+    build,
+    connected,
+    deployment,
+)
 from gpt1.serving.config import ServingConfig
 from gpt1.serving.front import front_app
-from gpt1.serving.models import open_models
 from live_server import live
 
 # Of how Ray describes its messages to pydantic.
@@ -34,46 +40,6 @@ pytestmark = pytest.mark.filterwarnings(
 CONFIG = ServingConfig(slots=4, drain_s=20)
 SCALE = Scale(replicas=2, num_cpus=0, health_s=1)
 PROMPTS = ["the old man", "she said that", "in the morning", "a ship", "it was", "they had"]
-
-
-def build() -> FastAPI:
-    """The application on the bundled model, with a small route to its engine."""
-    app = create_app(open_models({"mini": "mini"}, CONFIG, device="cpu"), CONFIG)
-    engine = app.state.models.engine("mini")
-
-    @app.post("/generate")
-    async def generate(request: Request) -> Response:
-        import asyncio
-
-        body = await request.json()
-        loop, updates = asyncio.get_running_loop(), asyncio.Queue[Any]()
-        engine.submit(
-            body["prompt"],
-            lambda update: loop.call_soon_threadsafe(updates.put_nowait, update),
-            max_new_tokens=body["tokens"],
-            temperature=1.0,
-            seed=body["seed"],
-        )
-
-        async def pieces() -> Any:
-            while True:
-                update = await updates.get()
-                choice = {"index": 0, "text": update.text, "finish_reason": update.finish_reason}
-                yield {"id": str(os.getpid()), "choices": [choice]}
-                if update.finish_reason is not None:
-                    return
-
-        async def events() -> Any:
-            async for piece in pieces():
-                yield b"data: " + JSONResponse(piece).body + b"\n\n"
-            yield b"data: [DONE]\n\n"
-
-        if body["stream"]:
-            return StreamingResponse(events(), media_type="text/event-stream")
-        text = "".join([piece["choices"][0]["text"] async for piece in pieces()])
-        return JSONResponse({"id": str(os.getpid()), "text": text})
-
-    return app
 
 
 def free_port() -> int:
@@ -88,49 +54,59 @@ def addresses() -> Iterator[list[str]]:
     ray = pytest.importorskip("ray", reason="needs ray: pip install gpt1[cluster]")
     from ray import serve
 
-    before = signal.getsignal(signal.SIGTERM)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    port = free_port()
-    serve.start(http_options={"host": "127.0.0.1", "port": port})
-    serve.run(behind_front(build, CONFIG, SCALE), name="test")
-    handle = serve.get_deployment_handle("Replica", "test")
-    with live(front_app(partial(ask, handle))) as address:
-        yield [f"http://127.0.0.1:{port}", address]
-    serve.shutdown()
-    ray.shutdown()
-    signal.signal(signal.SIGTERM, before)  # Ray keeps it
+    made = partial(build, {"mini": "mini"}, CONFIG, {"device": "cpu"})
+    with own_sigterm():
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        try:
+            port = free_port()
+            serve.start(http_options={"host": "127.0.0.1", "port": port})
+            serve.run(behind_front(made, CONFIG, SCALE), name="test")
+            handle = serve.get_deployment_handle("Replica", "test")
+            with live(front_app(partial(ask, handle))) as address:
+                yield [f"http://127.0.0.1:{port}", address]
+        finally:
+            serve.shutdown()
+            ray.shutdown()
 
 
-def generate(address: str, number: int) -> tuple[str, str]:
-    """The text of a request, every other one of which is a stream; and who began with it."""
-    body = {"prompt": PROMPTS[number % 6], "seed": number, "tokens": 40, "stream": number % 2 == 0}
-    url = f"{address}/generate"
+def replicas() -> list[psutil.Process]:
+    """The processes of the replicas."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if any(word.startswith("ray::ServeReplica:test:Replica") for word in words):
+            found.append(process)
+    return found
+
+
+def generate(address: str, number: int) -> str:
+    """The text of a request, every other one of which is a stream."""
+    body = {"prompt": PROMPTS[number % 6], "seed": number, "max_tokens": 40}
+    body["stream"] = number % 2 == 0
+    url = f"{address}/v1/completions"
     if not body["stream"]:
         found = httpx.post(url, json=body, timeout=120).raise_for_status().json()
-        return found["text"], found["id"]
-    text = name = ""
+        text: str = found["choices"][0]["text"]
+        return text
     with httpx.stream("POST", url, json=body, timeout=120) as answer:
         lines = [line for line in answer.raise_for_status().iter_lines() if line]
     assert lines.pop() == "data: [DONE]"
-    for line in lines:
-        piece = httpx.Response(200, content=line[6:]).json()
-        name = name or piece["id"]
-        assert piece["id"] == name  # also when another replica went on
-        text += piece["choices"][0]["text"]
-    return text, name
+    pieces = [json.loads(line[6:]) for line in lines]
+    assert len({piece["id"] for piece in pieces}) == 1  # also when another replica went on
+    return "".join(piece["choices"][0]["text"] for piece in pieces)
 
 
 def test_all_answers_are_right_while_a_replica_is_killed(
     addresses: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    killed, names = threading.Event(), set[str]()
+    first, second = replicas()
+    killed = threading.Event()
 
     def client(number: int) -> str:
-        text, name = generate(addresses[number % 4 // 2], number)
-        names.add(name)
+        text = generate(addresses[number % 4 // 2], number)
         if number >= 16 and not killed.is_set():
             killed.set()
-            os.kill(int(name), signal.SIGKILL)  # with about half of all requests in its hands
+            first.kill()  # with about half of all requests in its hands
         return PROMPTS[number % 6] + text
 
     with ThreadPoolExecutor(12) as pool:
@@ -140,7 +116,7 @@ def test_all_answers_are_right_while_a_replica_is_killed(
     assert found == [
         lm.generate(PROMPTS[number % 6], seed=number, **settings) for number in range(80)
     ]
-    assert len(names) >= 2
+    assert second.is_running()
     assert "lost a replica with a request, try 1" in caplog.text
     assert "try 2" not in caplog.text
 
