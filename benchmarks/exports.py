@@ -32,8 +32,9 @@ from gpt1.evaluation.scoring import score_ids
 from gpt1.export.exporting import export_model
 from gpt1.generation.decode import Decoder
 from gpt1.hf_config import read_config
-from gpt1.language_model import load
+from gpt1.language_model import QUANTIZED, load
 from gpt1.locate import CONFIG
+from gpt1.native.library import kernels
 from gpt1.native_checkpoint import open_folder
 from gpt1.tokenizer import Tokenizer
 
@@ -276,8 +277,7 @@ def exported(format: str, dtype: str | None, read: Callable[[str], Runtime]) -> 
 SIDES = {
     OURS: Side(partial(save, dtype="float32"), read_gpt1),
     "gpt1 bfloat16": Side(partial(save, dtype="bfloat16"), read_gpt1),
-    "gpt1 int8": exported("int8", None, read_gpt1),
-    "gpt1 int4": exported("int4", None, read_gpt1),
+    **{f"gpt1 {form}": exported(form, None, read_gpt1) for form in QUANTIZED if kernels()},
     "ONNX Runtime float32": exported("onnx", "float32", read_onnx),
     "ONNX Runtime int8": exported("onnx", "int8", read_onnx),
     "CTranslate2 float32": exported("ctranslate2", "float32", read_ctranslate2),
