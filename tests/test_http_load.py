@@ -15,15 +15,19 @@ def serve(pieces: int, status: str = "200 OK") -> tuple[Any, list[Any]]:
     bodies: list[Any] = []
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        length = int(head.lower().partition("content-length: ")[2].partition("\r\n")[0])
-        bodies.append(json.loads(await reader.readexactly(length)))
-        writer.write(f"HTTP/1.1 {status}\r\n\r\n".encode())
-        for _ in range(pieces):
-            writer.write(b'data: {"choices": []}\n\n')
-            await asyncio.sleep(0)
-        writer.write(b"data: [DONE]\n\n" if pieces else b'{"ids": []}')
-        writer.close()
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            length = int(head.lower().partition("content-length: ")[2].partition("\r\n")[0])
+            bodies.append(json.loads(await reader.readexactly(length)))
+            writer.write(f"HTTP/1.1 {status}\r\n\r\n".encode())
+            for _ in range(pieces):
+                writer.write(b'data: {"choices": []}\n\n')
+                await asyncio.sleep(0)
+            writer.write(b"data: [DONE]\n\n" if pieces else b'{"ids": []}')
+        except asyncio.IncompleteReadError:
+            pass  # a client that had no time left
+        finally:
+            writer.close()
 
     return handle, bodies
 
