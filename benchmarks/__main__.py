@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
         "--batches",
         nargs="+",
         type=count,
-        help="only these sizes (decode), or numbers of clients (serve)",
+        help="only these sizes (decode), sequences at a time (train), numbers of clients (serve)",
     )
     flags.add_argument(
         "--prompts", nargs="+", type=count, help="only prompts of so many tokens (decode)"

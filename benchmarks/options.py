@@ -34,7 +34,8 @@ class Options:
             agree, and measures nothing.
         rounds: Turns of each side; default: as the benchmark has it.
         precisions: Of `decode`; default: all.
-        batches: Of `decode`, sizes; default: as it has them.
+        batches: Sizes of `decode`, sequences of `train`, clients of `serve`; default: as they have
+            them.
         prompts: Of `decode`, tokens; default: as it has them.
         data: Jokes: any file `TextSource` reads.
         valid_data: Held-out jokes; None: those that belong to the shared jokes, or every tenth of

@@ -37,6 +37,7 @@ from benchmarks.report import How, Report, Row
 from benchmarks.timing import interleave, stopwatch
 from gpt1.config import GPTConfig, TrainingConfig
 from gpt1.data.batches import TokenWindows
+from gpt1.errors import ConfigError
 from gpt1.flops import training_flops_per_token
 from gpt1.model import GPT
 from gpt1.training.loop import Job, Trainer
@@ -68,7 +69,13 @@ Arguments = dict[str, Any]
 
 def run(options: Options) -> Report:
     """Measure; see the top of this file."""
-    cases = QUICK if options.quick else CASES
+    cases = {
+        name: case
+        for name, case in (QUICK if options.quick else CASES).items()
+        if options.batches is None or case[1] in options.batches
+    }
+    if not cases:
+        raise ConfigError(f"no case of train has {options.batches} sequences, see its CASES")
     found = {name: measured(case, options) for name, case in cases.items()}
     return Report(
         name="train",

@@ -26,17 +26,6 @@ constexpr int STREAMS = WIDTH == 16 ? 8 : 4, INTEGER_STREAMS = WIDTH == 16 ? 8 :
 // Inputs after which the next rows have their turn: that much of the matrix stays in the cache.
 constexpr int DEPTH = 768;
 
-// The last block of a matrix may be cut short.
-inline Floats load_some(const float* p, int64_t room) {
-    if (room >= WIDTH) return load(p);
-    Floats v{};
-    for (int64_t i = 0; i < room; i++) v[i] = p[i];
-    return v;
-}
-inline void store_some(float* p, Floats v, int64_t room) {
-    if (room >= WIDTH) return store(p, v);
-    for (int64_t i = 0; i < room; i++) p[i] = v[i];
-}
 inline Floats start(const float* bias, int at) { return bias ? load(bias + at) : Floats{}; }
 
 // ------------------------------------------------------------------ products in floating point

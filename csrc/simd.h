@@ -62,6 +62,25 @@ inline Floats load(const Half* p) {
 #endif
 }
 
+// Where a row ends before the vector does. Not inlined, as whole vectors would go through memory as well.
+[[gnu::noinline]] inline Floats load_end(const float* p, int64_t room, float rest) {
+    Floats v = splat(rest);
+    for (int64_t i = 0; i < room; i++) v[i] = p[i];
+    return v;
+}
+[[gnu::noinline]] inline void store_end(float* p, Floats v, int64_t room) {
+    for (int64_t i = 0; i < room; i++) p[i] = v[i];
+}
+inline Floats load_some(const float* p, int64_t room, float rest = 0) {
+    return room >= WIDTH ? load(p) : load_end(p, room, rest);
+}
+inline void store_some(float* p, Floats v, int64_t room) {
+    if (room >= WIDTH) store(p, v);
+    else store_end(p, v, room);
+}
+
+inline Floats max(Floats a, Floats b) { return a > b ? a : b; }
+
 inline float sum(Floats v) {  // always in the same order
     float lanes[WIDTH];
     store(lanes, v);
@@ -96,5 +115,10 @@ inline Floats exp(Floats x) {
     p *= reinterpret_cast<Floats>(power);
     return vanishes ? Floats{} : p;
 }
+
+// What the tanh form of GELU multiplies x with: a sigmoid of twice what is in the tanh.
+constexpr float GELU_LINEAR = 1.5957691216f, GELU_CUBIC = 0.0713548163f;
+inline Floats sigmoid(Floats u) { return 1.0f / (1.0f + exp(-u)); }
+inline Floats gate(Floats x) { return sigmoid(x * (GELU_LINEAR + GELU_CUBIC * x * x)); }
 
 }  // namespace

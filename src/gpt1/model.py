@@ -21,27 +21,29 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-from gpt1 import fused
 from gpt1.config import GPTConfig
+from gpt1.fused import attention, layers
+from gpt1.native import gradients
 
 IGNORED = -100
 """Label of a position that is not a target."""
 
-LOSS_CHUNK_BYTES = {"cpu": 80 * 2**20, "cuda": 256 * 2**20}
+LOSS_CHUNK_BYTES = {"cpu": 160 * 2**20, "cuda": 256 * 2**20}
 """Size of the largest block of logits the loss holds at once, by device (any other: as a GPU).
 
 Each chunk reads the whole token table three times, which a GPU feels more. A CPU multiplies 512
 rows at once nearly as fast as any number of them.
 """
 
-LOGITS_ALIGNMENT = 64
-"""Rows of logits begin at multiples of so many numbers: products into rows that begin anywhere
-take a third longer on a CPU, and use no tensor cores on a GPU."""
+CACHE_LINE = 16
+"""Numbers of a line of a CPU's cache. Rows of logits begin with one: products into rows that begin
+anywhere take a third longer on a CPU, and use no tensor cores on a GPU."""
 
 LONG_TEXT = 256
-"""Tokens of a text from which `fused.attend` is faster than PyTorch's kernel for whole batches."""
+"""Tokens of a text from which `attention.attend` beats PyTorch's kernel for whole batches."""
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": partial(F.gelu, approximate="tanh"),
@@ -189,8 +191,7 @@ class Conv1D(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., n_in)`` to ``(..., n_out)``."""
-        flat = torch.addmm(self.bias, x.reshape(-1, x.shape[-1]), self.weight)
-        return flat.view(*x.shape[:-1], -1)
+        return layers.linear(x, self.weight, self.bias)
 
 
 class Attention(nn.Module):
@@ -224,7 +225,7 @@ class Attention(nn.Module):
         heads = self.c_attn(x).unflatten(2, (3, self.n_head, -1))  # (B, T, 3, H, K)
         dropout = self.attn_pdrop if self.training else 0.0
         if isinstance(mask, Texts):
-            y = fused.attend(heads.flatten(0, 1), mask.starts, dropout)  # (B * T, H, K)
+            y = attention.attend(heads.flatten(0, 1), mask.starts, dropout)  # (B * T, H, K)
             return self.c_proj(y.view(x.shape)), None
         q, k, v = heads.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, H, T, K)
         if cache is not None:
@@ -232,7 +233,7 @@ class Attention(nn.Module):
         causal = mask is None and q.shape[2] > 1
         weights = None
         if isinstance(mask, Blocks):
-            y = fused.attend_blocks(q, k, v, mask.mask)
+            y = attention.attend_blocks(q, k, v, mask.mask)
             return self.c_proj(y.transpose(1, 2).flatten(2)), None
         # On a CPU the fused kernel takes two to three times as long as plain products in bfloat16.
         if need_weights or (q.dtype == torch.bfloat16 and q.device.type == "cpu"):
@@ -276,9 +277,12 @@ class MLP(nn.Module):
         self.c_fc = Conv1D(config.n_embd, 4 * config.n_embd)
         self.c_proj = Conv1D(4 * config.n_embd, config.n_embd)
         self.act = ACTIVATIONS[config.afn]
+        self.gelu = config.afn == "gelu"
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, T, D)`` to ``(B, T, D)``."""
+        if self.gelu:
+            return layers.mlp(x, self.c_fc, self.c_proj)
         return self.c_proj(self.act(self.c_fc(x)))  # type: ignore[no-any-return]
 
 
@@ -302,8 +306,9 @@ class Block(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """``(B, T, D)`` to the same, and attention weights on request; see `Attention`."""
         attended, weights = self.attn(x, mask, cache, need_weights)
-        n = self.ln_1(x + self.drop(attended))
-        return self.ln_2(n + self.drop(self.mlp(n))), weights
+        dropout = self.drop.p if self.training else 0.0
+        n = layers.add_norm(x, attended, self.ln_1, dropout)
+        return layers.add_norm(n, self.mlp(n), self.ln_2, dropout), weights
 
 
 def empty_table(rows: int, width: int) -> nn.Embedding:
@@ -475,7 +480,7 @@ class GPT(nn.Module):
             return None
         dropout = self.training and self.config.attn_pdrop > 0  # which FlexAttention lacks
         if self.attends_in_blocks and not dropout:
-            return Blocks(fused.packed_blocks(segment_ids))
+            return Blocks(attention.packed_blocks(segment_ids))
         return packed_mask(segment_ids)
 
     def _layers(
@@ -487,6 +492,7 @@ class GPT(nn.Module):
         need_weights: bool,
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """The embeddings ``(B, T, D)``, then each block's output and its attention weights."""
+        self.tokens_embed.sparse = layers.sums_into(self.tokens_embed.weight)
         x = self.drop(self.tokens_embed(input_ids) + self.positions_embed(positions))
         yield x, None
         for layer, block in enumerate(self.h):
@@ -689,10 +695,12 @@ def _logit_chunks(hidden: Tensor, table: Tensor) -> Iterator[tuple[slice, Tensor
     a row may stand some of minus infinity.
     """
     vocab_size = len(table)
-    width = -(-vocab_size // LOGITS_ALIGNMENT) * LOGITS_ALIGNMENT
+    lines = -(-vocab_size // CACHE_LINE)
+    width = (lines | 1) * CACHE_LINE  # an odd number: rows begin in different parts of a cache
     limit = LOSS_CHUNK_BYTES.get(hidden.device.type, LOSS_CHUNK_BYTES["cuda"])
     rows = max(1, limit // (4 * width))
-    memory = hidden.new_empty(min(rows, len(hidden)), width, dtype=torch.float32)
+    most = min(rows, len(hidden))
+    memory = layers.scratch(most * width, hidden.device).view(most, width)
     for start in range(0, len(hidden), rows):
         part = slice(start, start + rows)
         states = hidden[part]
@@ -706,7 +714,10 @@ def _logit_chunks(hidden: Tensor, table: Tensor) -> Iterator[tuple[slice, Tensor
 
 
 class _FusedLMLoss(torch.autograd.Function):
-    """`lm_loss`; the gradients are computed along with the loss, while a chunk's logits exist."""
+    """`lm_loss`; a chunk of logits becomes their gradients, which are used while they exist.
+
+    Those of the last chunk wait for the backward pass, in the memory of the logits.
+    """
 
     @staticmethod
     def forward(
@@ -716,42 +727,63 @@ class _FusedLMLoss(torch.autograd.Function):
         dtype = hidden.dtype
         if torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
+        needed = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         with torch.autocast(device, enabled=False):
             states, low_table = hidden.to(dtype), table.to(dtype)
             loss = hidden.new_zeros((), dtype=torch.float32)
-            needed = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-            if needed:
-                grad_hidden = torch.empty_like(hidden)
-                grad_table = (torch.empty_like if len(targets) else torch.zeros_like)(table)
+            grad_hidden, grad_table = torch.empty_like(hidden) if needed else None, None
+            errors, rows = states.new_empty(0, len(table)), slice(0, 0)
             for rows, logits in _logit_chunks(states, low_table):
-                target, weight = targets[rows, None], weights[rows, None]
-                wanted, highest = logits.gather(1, target), logits.amax(1, keepdim=True)
-                probs = torch.softmax(logits, 1, out=logits if device == "cpu" else None)
-                # The likeliest token is never so unlikely that its logarithm is inexact.
-                log_norm = highest - probs.amax(1, keepdim=True).log()
-                loss += ((log_norm - wanted) * weight).sum()
-                if needed:
-                    probs.scatter_add_(1, target, probs.new_full((), -1.0).expand_as(target))
-                    errors = probs[:, : len(table)].to(dtype)
-                    grad_hidden[rows] = (errors @ low_table) * weight
-                    weighted = (states[rows] * weight).to(dtype)
-                    _add_product(grad_table, errors.T, weighted, first=rows.start == 0)
+                errors, log_probs = _errors(logits, targets[rows], weights[rows], low_table)
+                loss -= log_probs @ weights[rows]
+                if grad_hidden is not None and rows.stop < len(hidden):
+                    grad_hidden[rows] = errors @ low_table
+                    grad_table = _plus_product(grad_table, errors, states[rows], table)
         if needed:
-            ctx.save_for_backward(grad_hidden, grad_table)
+            ctx.save_for_backward(table, states, low_table, errors, grad_hidden, grad_table)
+            ctx.rows = rows
         return loss
 
     @staticmethod
-    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        # In place, as the table's is large: PyTorch refuses a second backward pass over them.
-        grad_hidden, grad_table = ctx.saved_tensors
-        return grad_hidden.mul_(grad_loss), grad_table.mul_(grad_loss), None, None
+    @once_differentiable
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+        # In place, as they are large: PyTorch refuses a second backward pass over them.
+        table, states, low_table, errors, grad_hidden, grad_table = ctx.saved_tensors
+        rows = ctx.rows
+        grad_hidden[rows] = errors @ low_table
+        if grad_table is None and layers.sums_into(table, errors.dtype):
+            layers.add_product(table, errors, states[rows], factor=float(grad_loss))
+        else:
+            grad_table = _plus_product(grad_table, errors, states[rows], table).mul_(grad_loss)
+        return grad_hidden.mul_(grad_loss), grad_table, None, None
 
 
-def _add_product(total: Tensor, a: Tensor, b: Tensor, *, first: bool) -> None:
-    """Add ``a @ b`` to a sum, or, if it is the first, begin the sum with it."""
-    if a.dtype == total.dtype:
-        torch.addmm(total, a, b, beta=0 if first else 1, out=total)
-    elif first:
-        total.copy_(a @ b)
-    else:
-        total += a @ b
+def _plus_product(total: Tensor | None, errors: Tensor, states: Tensor, table: Tensor) -> Tensor:
+    """A sum, in the format of the table, and ``errors^T states``."""
+    if total is None:
+        return (errors.T @ states).to(table.dtype)
+    if total.dtype == errors.dtype:
+        return total.addmm_(errors.T, states)
+    return total.add_(errors.T @ states)
+
+
+def _errors(
+    logits: Tensor, targets: Tensor, weights: Tensor, table: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Weighted gradients of logits, in the format of the table, and log-probabilities of targets.
+
+    On a CPU, the logits are overwritten.
+    """
+    vocab_size = len(table)
+    if layers.runs_here(logits, weights, table):
+        log_probs = gradients.errors(logits, vocab_size, targets, weights)
+        return logits[:, :vocab_size], log_probs
+    on_cpu = logits.device.type == "cpu"
+    wanted, highest = logits.gather(1, targets[:, None]), logits.amax(1, keepdim=True)
+    probs = torch.softmax(logits, 1, out=logits if on_cpu else None)
+    # The likeliest token is never so unlikely that its logarithm is inexact.
+    log_norm = highest - probs.amax(1, keepdim=True).log()
+    probs.scatter_add_(1, targets[:, None], probs.new_full((), -1.0).expand(len(targets), 1))
+    errors = torch.empty_like(probs[:, :vocab_size], dtype=table.dtype)
+    torch.mul(probs[:, :vocab_size], weights[:, None], out=errors)
+    return errors, (wanted - log_norm).squeeze(1)

@@ -15,6 +15,7 @@ from torch.profiler import ProfilerActivity, profile
 from gpt1.config import TextConfig, TrainingConfig
 from gpt1.errors import ConfigError
 from gpt1.model import GPT
+from gpt1.native.library import kernels
 from gpt1.training.finetune import plan_finetune_lm
 from gpt1.training.plan import activation_bytes, kept_bytes
 
@@ -50,12 +51,16 @@ def test_a_micro_batch_is_told_from_one_and_two_sequences(new_model: Callable[..
     model = new_model(n_embd=64)
     loss = loss_of(model)
     told = activation_bytes(model, TRAINING, loss)
-    assert told == pytest.approx(kept_bytes(model, lambda: loss(4)), rel=0.05)
+    # Of a single sequence, PyTorch keeps views where it keeps copies of two.
+    assert told == pytest.approx(kept_bytes(model, lambda: loss(4)), rel=0.08)
     half = activation_bytes(model, replace(TRAINING, micro_batch_size=2), loss)
     assert half == kept_bytes(model, lambda: loss(2))
 
 
-def test_checkpointing_and_bfloat16_keep_less(new_model: Callable[..., GPT]) -> None:
+def test_checkpointing_and_bfloat16_keep_less(
+    new_model: Callable[..., GPT], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPT1_KERNELS", "none")  # which keep less than the halves, but of float32
     model = new_model(n_embd=64)
     settings = [{}, {"precision": "bf16"}, {"activation_checkpointing": True}]
     plain, halved, recomputed = (
@@ -63,6 +68,18 @@ def test_checkpointing_and_bfloat16_keep_less(new_model: Callable[..., GPT]) -> 
         for changes in settings
     )
     assert recomputed < halved < plain
+
+
+@pytest.mark.skipif(kernels() is None, reason="the C++ library was not built")
+def test_the_kernels_keep_less_than_pytorch(
+    new_model: Callable[..., GPT], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = new_model(n_embd=64)
+    kept = []
+    for computer in ("none", ""):
+        monkeypatch.setenv("GPT1_KERNELS", computer)
+        kept.append(activation_bytes(model, TRAINING, loss_of(model)))
+    assert kept[1] < 0.75 * kept[0]
 
 
 def test_memory_is_of_the_model_its_optimizer_and_a_micro_batch(

@@ -111,6 +111,23 @@ _SIGNATURES = {
         None,
         [c_void_p, c_int32, c_int32, c_void_p, c_void_p, c_int32, c_char_p, c_void_p],
     ),
+    "gpt1_gradients": (c_void_p, [c_char_p]),
+    "gpt1_attend": (None, [c_void_p, c_void_p, c_void_p, c_int64, c_void_p, c_void_p]),
+    "gpt1_attend_backward": (None, [*[c_void_p] * 3, c_int64, *[c_void_p] * 4]),
+    "gpt1_gelu": (None, [*[c_void_p] * 3, c_int64, c_int32, c_void_p]),
+    "gpt1_gelu_backward": (None, [*[c_void_p] * 3, c_int64, c_int32, *[c_void_p] * 3]),
+    "gpt1_add_norm": (
+        None,
+        [*[c_void_p] * 5, c_float, c_void_p, c_int64, c_int32, *[c_void_p] * 3],
+    ),
+    "gpt1_add_norm_backward": (
+        None,
+        [*[c_void_p] * 6, c_int64, c_int32, *[c_void_p] * 4],
+    ),
+    "gpt1_errors": (
+        None,
+        [c_void_p, c_void_p, c_int64, c_int32, c_int32, *[c_void_p] * 3],
+    ),
     "gpt1_hash": (c_uint64, [c_void_p, c_int64, c_uint64]),
     "gpt1_pack": (
         None,

@@ -2,6 +2,8 @@
 
 Every process computes the gradients of its share of a batch; sums over all processes make the
 update, so it is the one a single process would have made. See ``docs/scaling.md``.
+
+What shards a model is imported when it is wanted: it takes half a second and 50 MB.
 """
 
 from __future__ import annotations
@@ -16,8 +18,6 @@ from typing import Any, Literal, TypeAlias
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from gpt1.backbone import Backbone
@@ -164,6 +164,8 @@ def shard(
     """
     if current().world == 1 or strategy != "fsdp":
         return
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
     policy = MixedPrecisionPolicy(param_dtype=precision, reduce_dtype=torch.float32)
     for block in _blocks(model):
         fully_shard(block, mp_policy=policy)
@@ -210,26 +212,33 @@ def gradient_sync(model: nn.Module, *, enabled: bool) -> Iterator[None]:
         with model.no_sync():
             yield
         return
-    if isinstance(model, FSDPModule):
-        model.set_requires_gradient_sync(enabled)
+    if hasattr(model, "set_requires_gradient_sync"):  # it is sharded
+        model.set_requires_gradient_sync(enabled)  # type: ignore[operator]
     yield
+
+
+def sharded(tensor: Tensor) -> bool:
+    """Whether a tensor is spread over the processes: a ``DTensor``."""
+    return hasattr(tensor, "full_tensor")
 
 
 def whole(tensor: Tensor) -> Tensor:
     """A tensor in one piece: the shards of all processes together."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if sharded(tensor) else tensor  # type: ignore[attr-defined]
 
 
 def like(tensor: Tensor, other: Tensor) -> Tensor:
     """A whole tensor, split over the processes as the other one is."""
-    if not isinstance(other, DTensor):
+    if not sharded(other):
         return tensor
-    return distribute_tensor(tensor, other.device_mesh, other.placements)
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor, other.device_mesh, other.placements)  # type: ignore[attr-defined]
 
 
 def local_bytes(tensors: Iterable[Any]) -> int:
     """Bytes that tensors take in this process."""
-    return sum(t.to_local().nbytes if isinstance(t, DTensor) else t.nbytes for t in tensors)
+    return sum(t.to_local().nbytes if sharded(t) else t.nbytes for t in tensors)
 
 
 def _communication_device() -> torch.device:

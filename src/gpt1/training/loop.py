@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -32,6 +32,7 @@ from gpt1.data.batches import (
     steps_per_epoch,
 )
 from gpt1.errors import TrainingError
+from gpt1.fused.layers import Workspace
 from gpt1.task_model import TaskModel
 from gpt1.training.ahead import Ahead, pinned
 from gpt1.training.distributed import (
@@ -48,7 +49,7 @@ from gpt1.training.interrupt import StopRequest, stop_on_interrupt
 from gpt1.training.journal import Journal, Sample
 from gpt1.training.measuring import Movement, Utilization, peak_memory_bytes
 from gpt1.training.objectives import Objective
-from gpt1.training.optimizer import build_optimizers
+from gpt1.training.optimizer import build_optimizers, set_aside
 from gpt1.training.parts import part_size
 from gpt1.training.schedule import lr_factor
 from gpt1.training.state import LoopState, load_state, save_state
@@ -143,6 +144,7 @@ class Trainer:
         self.utilization: Utilization | None = None
         self.part_size = part_size(model, config)
         self.input = Ahead(self._read, self.total_steps, threads=0)
+        self.workspace = Workspace()
 
     def _has_state(self, out: Path) -> bool:
         """False where a run was killed before it saved a state; a complete one always has some."""
@@ -173,8 +175,11 @@ class Trainer:
                 replicated(self.model, self.config.parallel) as self.replica,
                 Ahead(self._read, self.total_steps, threads=int(self._on_gpu)) as self.input,
             ):
+                if self._keeps_gradients:
+                    set_aside(self.model, self.optimizers)
                 return self._run()
         finally:
+            self.workspace = Workspace()
             self.replica = self.model
             self.watch.stop()
             self.journal.close(self._finished())
@@ -283,11 +288,16 @@ class Trainer:
 
     def _zero_grad(self) -> None:
         for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=not self._keeps_gradients)
 
     def _indices(self, step: int) -> NDArray[np.int64]:
         sequences, config = len(self.job.train), self.config
         return batch_indices(sequences, config.batch_size, step, config.seed, self.job.order)
+
+    @property
+    def _keeps_gradients(self) -> bool:
+        """Whether gradients stay where they are; PyTorch's own memory of a GPU has no holes."""
+        return self.model.device.type == "cpu" and self.processes.world == 1
 
     @property
     def _on_gpu(self) -> bool:
@@ -305,7 +315,10 @@ class Trainer:
         total = torch.zeros((), device=self.model.device)
         for number, (part, count) in enumerate(zip(parts, counts, strict=True), start=1):
             self._leave_if_asked()
-            with gradient_sync(self.replica, enabled=number == len(parts)):
+            with (
+                self.workspace.used() if self._keeps_gradients else nullcontext(),
+                gradient_sync(self.replica, enabled=number == len(parts)),
+            ):
                 with self._autocast():
                     loss = objective.loss(self.replica, part.to(self.model.device))
                 # Gradients are averaged over the processes; what is wanted is their sum.

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gpt1.backbone import Backbone
 from gpt1.config import OptimizerConfig
@@ -65,6 +65,27 @@ def build_optimizers(
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
     return optimizers
+
+
+def set_aside(model: nn.Module, optimizers: Iterable[torch.optim.Optimizer]) -> None:
+    """Make gradients, of zeros, and the moments of AdamW, so that they lie together in memory.
+
+    Made when they are first needed, they lie between activations, which then leave holes behind
+    that the next ones do not fit into: a third of what a run needs.
+
+    Args:
+        model: That is trained; each of its parameters takes part in every update.
+        optimizers: From `build_optimizers`; an optimizer that has moments keeps them.
+    """
+    for optimizer in optimizers:
+        for group in optimizer.param_groups if isinstance(optimizer, torch.optim.AdamW) else ():
+            for p in group["params"]:
+                if not optimizer.state[p]:
+                    moments = {name: torch.zeros_like(p) for name in ("exp_avg", "exp_avg_sq")}
+                    optimizer.state[p] = {"step": torch.zeros((), device=p.device), **moments}
+    for p in model.parameters():
+        if p.requires_grad:
+            p.grad = torch.zeros_like(p)
 
 
 def _matrices_of_blocks(model: Backbone | TaskModel) -> list[Tensor]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from torch.distributed.tensor import DTensor
-
 from gpt1.backbone import Backbone, evaluation_mode, new_backbone, require_gpt
 from gpt1.config import GenerationConfig, TrainingConfig
 from gpt1.generation.decode import Decoder
 from gpt1.generation.stopping import CompletionBuilder
 from gpt1.model import GPT
 from gpt1.tokenizer import Tokenizer
-from gpt1.training.distributed import whole
+from gpt1.training.distributed import sharded, whole
 from gpt1.training.journal import Sample
 
 MAX_NEW_TOKENS = 64
@@ -54,7 +52,7 @@ def in_one_piece(model: Backbone) -> Backbone:
     Args:
         model: In all processes at once.
     """
-    if not any(isinstance(parameter, DTensor) for parameter in model.parameters()):
+    if not any(map(sharded, model.parameters())):
         return model
     copy = new_backbone(model.config).to(model.device)
     copy.load_state_dict({name: whole(tensor) for name, tensor in model.state_dict().items()})

@@ -23,18 +23,11 @@ import torch.distributed as dist
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.distributed.checkpoint.hf_storage import (
-    HuggingFaceStorageReader,
-    HuggingFaceStorageWriter,
-)
-from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import save
-from torch.distributed.tensor import DTensor
 
 from gpt1.atomic import atomic_folder, remove_leftovers, sha256_of, write_text_atomic
 from gpt1.config import StatesConfig
 from gpt1.errors import CheckpointError
-from gpt1.training.distributed import current, like
+from gpt1.training.distributed import current, like, sharded
 
 log = logging.getLogger(__name__)
 
@@ -93,9 +86,8 @@ def save_state(
     name = _name(state.step)
     tensors = _tensors(model, optimizers)
     with _shared_folder(folder / name, sum(t.nbytes for t in tensors.values())) as temporary:
-        if any(isinstance(tensor, DTensor) for tensor in tensors.values()):
-            writer = HuggingFaceStorageWriter(str(temporary), save_distributed=True)
-            save(tensors, storage_writer=writer)
+        if any(sharded(tensor) for tensor in tensors.values()):
+            _write_shards(temporary, tensors)
         elif current().main:
             save_file(tensors, temporary / WHOLE)
         if current().main:
@@ -240,10 +232,21 @@ def _tensors(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> d
     return tensors
 
 
+def _write_shards(folder: Path, tensors: dict[str, Tensor]) -> None:
+    """Each process writes what it holds."""
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+    from torch.distributed.checkpoint.state_dict_saver import save
+
+    save(tensors, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
+
+
 def _read_shards(
     folder: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
 ) -> dict[str, Tensor]:
     """The tensors of a state that was written by many processes, as this one holds them."""
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.state_dict_loader import load
+
     reader = HuggingFaceStorageReader(str(folder))
     stored = reader.read_metadata().state_dict_metadata.keys()
     if any(name.startswith("optimizer.") for name in stored):
@@ -294,6 +297,6 @@ def _restore(
 
 def _split(tensor: Tensor, other: Tensor) -> Tensor:
     """A whole tensor split as its parameter is; step counters, and shards, stay as they are."""
-    if isinstance(tensor, DTensor) or tensor.dim() != other.dim():
+    if sharded(tensor) or tensor.dim() != other.dim():
         return tensor
     return like(tensor, other)

@@ -2,8 +2,8 @@
 
 On a GPU it is PyTorch's FlexAttention. On a CPU, the scores of a few queries at a time are made,
 used and dropped, in the forward pass and again in the backward pass, and next to no score above the
-diagonal and none between two texts is computed: the memory is that of one block of scores, and
-products of matrices are nearly all of the time.
+diagonal and none between two texts is computed: the memory is that of one block of scores. The C++
+library does that, or, where it cannot, PyTorch.
 
 Shapes: ``N`` tokens of all texts behind one another, ``S`` texts, ``H`` heads, ``K`` head size,
 ``Q`` queries of a block, ``P`` keys they may see.
@@ -19,6 +19,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from gpt1.native import gradients
+from gpt1.native.gradients import Dropout
+
 QUERIES = 128
 """Queries of a block: few enough that little is computed above the diagonal."""
 
@@ -27,7 +30,7 @@ def attend(qkv: Tensor, starts: Tensor, dropout: float = 0.0) -> Tensor:
     """Causal attention of each token to its own text.
 
     Args:
-        qkv: ``(N, 3, H, K)``, float32: queries, keys and values of each token.
+        qkv: ``(N, 3, H, K)``: queries, keys and values of each token.
         starts: ``(S + 1,)``, int64, on the CPU: where the texts begin, rising from 0, then N.
         dropout: Probability with which an attention weight is left out, in ``[0, 1)``.
 
@@ -36,9 +39,13 @@ def attend(qkv: Tensor, starts: Tensor, dropout: float = 0.0) -> Tensor:
 
     Source: GPT-1 section 3.1; blocks as in FlashAttention (Dao et al., 2022).
     """
-    seed = int(torch.randint(2**62, ())) if dropout else 0
-    mixed: Tensor = _attend(qkv, starts, dropout, seed)
+    mixed: Tensor = _attend(qkv.contiguous(), starts, dropout, draw_seed(dropout))[0]
     return mixed
+
+
+def draw_seed(dropout: float) -> int:
+    """Seed of what is left out, drawn from PyTorch's own generator."""
+    return int(torch.randint(2**62, ())) if dropout else 0
 
 
 def packed_blocks(segment_ids: Tensor) -> Any:
@@ -112,14 +119,14 @@ class _Weights:
         self.scores = qkv.new_empty(self.size)
         self.later = qkv.new_full((QUERIES, QUERIES), float("-inf")).triu_(1)
 
-    def of(self, block: _Block) -> Tensor:
-        """``(H, Q, P)``, rows sum to 1; overwritten by the next block."""
+    def scored(self, block: _Block) -> Tensor:
+        """``(H, Q, P)``, minus infinity where a key is later; overwritten by the next block."""
         q, k = self.q[:, block.queries], self.k[:, block.keys]
         scores = room(self.scores, len(q), q.shape[1], k.shape[1])
         torch.baddbmm(scores, q, k.mT, beta=0, alpha=self.scale, out=scores)
         queries = q.shape[1]
         scores[:, :, -queries:] += self.later[:queries, :queries]
-        return torch.softmax(scores, -1, out=scores)
+        return scores
 
     def kept(self, weights: Tensor) -> Tensor | None:
         """Factor of each weight: 0 where it is left out; None: all are kept."""
@@ -140,22 +147,36 @@ def _heads(qkv: Tensor) -> tuple[Tensor, ...]:
 
 
 @torch.library.custom_op("gpt1::attend", mutates_args=())
-def _attend(qkv: Tensor, starts: Tensor, dropout: float, seed: int) -> Tensor:
-    mixed = qkv.new_empty(qkv[:, 0].shape)
+def _attend(qkv: Tensor, starts: Tensor, dropout: float, seed: int) -> tuple[Tensor, Tensor]:
+    """What is mixed, and the logarithm of the sum of each query's exponentials, ``(N, H)``."""
+    if qkv.dtype == torch.float32 and gradients.available():
+        return gradients.attend(qkv, starts, Dropout(dropout, seed))
+    mixed, log_sums = qkv.new_empty(qkv[:, 0].shape), qkv.new_empty(qkv.shape[0], qkv.shape[2])
     of_heads = mixed.transpose(0, 1)
     weights = _Weights(qkv, starts, dropout, seed)
     for block in _blocks(starts):
-        p = weights.of(block)
+        scores = weights.scored(block)
+        log_sums[block.queries] = scores.logsumexp(-1).T
+        p = torch.softmax(scores, -1, out=scores)
         if (kept := weights.kept(p)) is not None:
             p.mul_(kept)
         torch.bmm(p, weights.v[:, block.keys], out=of_heads[:, block.queries])
-    return mixed
+    return mixed, log_sums
 
 
 @torch.library.custom_op("gpt1::attend_backward", mutates_args=())
 def _attend_backward(
-    grad: Tensor, qkv: Tensor, mixed: Tensor, starts: Tensor, dropout: float, seed: int
+    grad: Tensor,
+    qkv: Tensor,
+    mixed: Tensor,
+    log_sums: Tensor,
+    starts: Tensor,
+    dropout: float,
+    seed: int,
 ) -> Tensor:
+    if qkv.dtype == torch.float32 and gradients.available():
+        settings = Dropout(dropout, seed)
+        return gradients.attend_backward(grad, qkv, mixed, log_sums, starts, settings)
     grad_qkv = torch.zeros_like(qkv)
     grad_q, grad_k, grad_v = _heads(grad_qkv)
     grad_of_heads = grad.transpose(0, 1)  # (H, N, K)
@@ -165,7 +186,7 @@ def _attend_backward(
     memory = torch.empty_like(weights.scores)
     for block in _blocks(starts):
         queries, keys = block
-        p = weights.of(block)
+        p = weights.scored(block).sub_(log_sums[queries].T[:, :, None]).exp_()
         kept = weights.kept(p)
         g = grad_of_heads[:, queries]
         grad_p = torch.bmm(g, weights.v[:, keys].mT, out=room(memory, *p.shape))
@@ -181,25 +202,30 @@ def _attend_backward(
 
 
 @_attend.register_fake
-def _(qkv: Tensor, starts: Tensor, dropout: float, seed: int) -> Tensor:
-    return qkv.new_empty(qkv[:, 0].shape)
+def _(qkv: Tensor, starts: Tensor, dropout: float, seed: int) -> tuple[Tensor, Tensor]:
+    return qkv.new_empty(qkv[:, 0].shape), qkv.new_empty(qkv.shape[0], qkv.shape[2])
 
 
 @_attend_backward.register_fake
 def _(
-    grad: Tensor, qkv: Tensor, mixed: Tensor, starts: Tensor, dropout: float, seed: int
+    grad: Tensor,
+    qkv: Tensor,
+    mixed: Tensor,
+    log_sums: Tensor,
+    starts: Tensor,
+    dropout: float,
+    seed: int,
 ) -> Tensor:
     return torch.empty_like(qkv)
 
 
-def _save(ctx: Any, inputs: tuple[Tensor, Tensor, float, int], output: Tensor) -> None:
+def _save(ctx: Any, inputs: tuple[Tensor, Tensor, float, int], output: list[Tensor]) -> None:
     qkv, starts, ctx.dropout, ctx.seed = inputs
-    ctx.save_for_backward(qkv, output, starts)
+    ctx.save_for_backward(qkv, *output, starts)
 
 
-def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-    qkv, mixed, starts = ctx.saved_tensors
-    grad_qkv = _attend_backward(grad.contiguous(), qkv, mixed, starts, ctx.dropout, ctx.seed)
+def _gradients(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
+    grad_qkv = _attend_backward(grad.contiguous(), *ctx.saved_tensors, ctx.dropout, ctx.seed)
     return grad_qkv, None, None, None
 
 
