@@ -181,7 +181,10 @@ class Bench:
         return checkpoint.prompts(self._tokenizer, *case)
 
     def _cold_starts(self, precision: str, names: Sequence[str]) -> dict[str, list[float]]:
-        """Seconds from the start of a process to its first token; a round before fills caches."""
+        """Seconds from the start of a process to its first token, with its files in the cache.
+
+        So each start that is timed follows one that is not: some systems soon forget files.
+        """
         prompts = self._prompts(Case(1, self._sizes.prompt_tokens[0]))
 
         def start(name: str) -> float:
@@ -192,8 +195,11 @@ class Bench:
 
                 return stopwatch(work)[0]
 
-        found = interleave({name: partial(start, name) for name in names}, self.rounds + 1)
-        return {name: seconds[1:] for name, seconds in found.items()}
+        def warm(name: str) -> float:
+            start(name)
+            return start(name)
+
+        return interleave({name: partial(warm, name) for name in names}, self.rounds)
 
     def _warm_up(self, precision: str, opened: Opened) -> dict[str, list[float]]:
         """Decode one prompt with every side; the peak memory of each in MB."""

@@ -335,9 +335,10 @@ void gelu(const float* x, const float* bias, float* y, int rows, int width) {
         }
 }
 
-void gelu_backward(const float* x, const float* bias, float* y, float* grad, float* grad_bias, int rows, int width) {
+void gelu_backward(const float* x, const float* bias, float* y, int64_t y_row, float* grad, float* grad_bias, int rows,
+                   int width) {
     fill(grad_bias, width, 0);
-    for (int r = 0; r < rows; r++, x += width, y += width, grad += width)
+    for (int r = 0; r < rows; r++, x += width, y += y_row, grad += width)
         for (int i = 0; i < width; i += WIDTH) {
             const int room = width - i;
             const Floats v = load_some(x + i, room) + load_some(bias + i, room), g = gate(v);
@@ -423,11 +424,27 @@ float errors(float* logits, int count, int room, int target, float weight) {
     return wanted - top - std::log(all);
 }
 
+float sum_of_squares(const float* x, int64_t count) {
+    Floats totals[4] = {};
+    int64_t i = 0;
+    for (; i + 4 * WIDTH <= count; i += 4 * WIDTH)
+        UNROLL for (int j = 0; j < 4; j++) {
+            const Floats v = load(x + i + j * WIDTH);
+            totals[j] += v * v;
+        }
+    for (; i < count; i += WIDTH) {
+        const Floats v = load_some(x + i, count - i);
+        totals[0] += v * v;
+    }
+    return sum(totals[0] + totals[1] + (totals[2] + totals[3]));
+}
+
 }  // namespace
 
 #define TABLE_OF(isa) gradients_##isa
 #define TABLE(isa) TABLE_OF(isa)
 extern const Gradients TABLE(GPT1_ISA);
-const Gradients TABLE(GPT1_ISA) = {scratch, attend, attend_backward, gelu, gelu_backward, add_norm, add_norm_backward, errors};
+const Gradients TABLE(GPT1_ISA) = {scratch, attend, attend_backward, gelu, gelu_backward, add_norm, add_norm_backward, errors,
+                                    sum_of_squares};
 
 }  // namespace gpt1

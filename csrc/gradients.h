@@ -35,9 +35,9 @@ struct Gradients {
                             const float* mixed, const float* log_sums, float* grad_qkv);
     // y = gelu(x + bias) of rows.
     void (*gelu)(const float* x, const float* bias, float* y, int rows, int width);
-    // Besides, grad of y becomes that of x, whose sum over the rows is that of the bias.
-    void (*gelu_backward)(const float* x, const float* bias, float* y, float* grad, float* grad_bias, int rows,
-                          int width);
+    // Besides, grad of y becomes that of x, whose sum over the rows is that of the bias. Rows of y are y_row apart.
+    void (*gelu_backward)(const float* x, const float* bias, float* y, int64_t y_row, float* grad, float* grad_bias,
+                          int rows, int width);
     // y = normed * gain + bias, normed = (s - mean) / deviation of s = x + y without what is dropped of y;
     // scales are 1 / deviation. `row` is the number of the first row.
     void (*add_norm)(const float* x, const float* y, const float* gain, const float* bias, float epsilon,
@@ -49,6 +49,7 @@ struct Gradients {
     // Logits of a row become weight * (probabilities - 1 at the target), and 0 from `count` to `room`;
     // returns the log-probability of the target.
     float (*errors)(float* logits, int count, int room, int target, float weight);
+    float (*sum_of_squares)(const float* x, int64_t count);
 };
 
 #define DECLARE(isa) extern const Gradients gradients_##isa;

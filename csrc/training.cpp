@@ -12,6 +12,7 @@ namespace gpt1 {
 namespace {
 
 constexpr int64_t ROWS = 32;  // of a part
+constexpr int64_t STRETCH = 1 << 14;  // numbers of a part of a sum
 
 // Runs a function in every thread of a team, this one included: GOMP_parallel, which OpenMP's libraries have.
 using Fork = void (*)(void (*)(void*), void*, unsigned, unsigned);
@@ -102,10 +103,11 @@ EXPORT void gpt1_gelu(const Team* team, const float* x, const float* bias, int64
 
 // grad_bias: (parts, width), a sum for each ROWS rows; so are the other sums below.
 EXPORT void gpt1_gelu_backward(const Team* team, const float* x, const float* bias, int64_t rows, int32_t width,
-                               float* y, float* grad, float* grad_bias) {
+                               float* y, int64_t y_row, float* grad, float* grad_bias) {
     share_rows(*team, rows, [&](int64_t row, int count, int64_t part) {
         const int64_t at = row * width;
-        team->kernels->gelu_backward(x + at, bias, y + at, grad + at, grad_bias + part * width, count, width);
+        team->kernels->gelu_backward(x + at, bias, y + row * y_row, y_row, grad + at, grad_bias + part * width, count,
+                                     width);
     });
 }
 
@@ -135,6 +137,14 @@ EXPORT void gpt1_errors(const Team* team, float* logits, int64_t rows, int32_t c
     share(*team, rows, [&](int64_t row) {
         log_probs[row] = team->kernels->errors(logits + row * room, count, room, static_cast<int>(targets[row]),
                                                weights[row]);
+    });
+}
+
+// sums: one for each STRETCH numbers.
+EXPORT void gpt1_sum_of_squares(const Team* team, const float* x, int64_t count, float* sums) {
+    share(*team, (count + STRETCH - 1) / STRETCH, [&](int64_t part) {
+        const int64_t first = part * STRETCH;
+        sums[part] = team->kernels->sum_of_squares(x + first, std::min(STRETCH, count - first));
     });
 }
 

@@ -579,6 +579,24 @@ def test_sides_with_different_numbers_of_rounds_are_refused() -> None:
         _ = row("times", other=[1.0]).figure
 
 
+def test_a_run_of_a_part_leaves_the_other_rows(tmp_path: Path) -> None:
+    def reported(cpu: str, *rows: tuple[str, int]) -> dict[str, Any]:
+        named = [{"measure": name, "value": value} for name, value in rows]
+        machine = {"cpu": cpu, "cores": 2}
+        return {"benchmark": "train", "machine": machine, "rows": named, "figures": []}
+
+    file = tmp_path / "history.jsonl"
+    for run in (
+        reported("mine", ("small", 1), ("large", 2), ("large", 3)),
+        reported("other", ("small", 4)),
+        reported("mine", ("new", 5), ("large", 6)),
+    ):
+        history.append(run, file)
+    [found] = history.latest(file, ["train", "pack"])
+    rows = [(row["measure"], row["value"]) for row in found["rows"]]
+    assert rows == [("small", 1), ("large", 6), ("new", 5)]
+
+
 def test_markdown_has_one_line_for_each_row() -> None:
     found = report.Report(name="b", title="t", rows=[row("times", 2.0), row(None, 4.5, other=())])
     assert report.markdown(found.as_dict()).splitlines() == [

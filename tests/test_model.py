@@ -18,7 +18,6 @@ from transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel
 from gpt1.config import GPTConfig
 from gpt1.fused.attention import attend_blocks, packed_blocks
 from gpt1.model import (
-    CACHE_LINE,
     GPT,
     IGNORED,
     LONG_TEXT,
@@ -33,6 +32,7 @@ from gpt1.model import (
     token_log_probs,
     token_scores,
 )
+from gpt1.native.gradients import spread
 
 CONFIG = GPTConfig(vocab_size=50, n_positions=12, n_embd=16, n_layer=2, n_head=2)
 TOLERANCE = 1e-5
@@ -456,7 +456,7 @@ def test_the_fused_loss_and_its_gradients_are_those_of_full_logits(
     plain = (losses * weights).sum() if weighted else losses.sum() / max(1, rows)
     expected = torch.autograd.grad(3 * plain, (hidden, table))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(LOSS_CHUNK_BYTES, "cpu", chunk_rows * 4 * CACHE_LINE)
+        patch.setitem(LOSS_CHUNK_BYTES, "cpu", chunk_rows * 4 * spread(len(table)))
         loss = lm_loss(hidden, table, targets, weights if weighted else None)
         actual = torch.autograd.grad(3 * loss, (hidden, table))
         log_probs = token_log_probs(hidden, table, targets)

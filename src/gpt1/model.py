@@ -34,13 +34,9 @@ IGNORED = -100
 LOSS_CHUNK_BYTES = {"cpu": 160 * 2**20, "cuda": 256 * 2**20}
 """Size of the largest block of logits the loss holds at once, by device (any other: as a GPU).
 
-Each chunk reads the whole token table three times, which a GPU feels more. A CPU multiplies 512
-rows at once nearly as fast as any number of them.
+Each chunk reads the whole token table three times, which a GPU feels more. On a CPU, it has room
+for all tokens that are read at once (`gpt1.training.parts`), with the paper's vocabulary.
 """
-
-CACHE_LINE = 16
-"""Numbers of a line of a CPU's cache. Rows of logits begin with one: products into rows that begin
-anywhere take a third longer on a CPU, and use no tensor cores on a GPU."""
 
 LONG_TEXT = 256
 """Tokens of a text from which `attention.attend` beats PyTorch's kernel for whole batches."""
@@ -492,8 +488,8 @@ class GPT(nn.Module):
         need_weights: bool,
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """The embeddings ``(B, T, D)``, then each block's output and its attention weights."""
-        self.tokens_embed.sparse = layers.sums_into(self.tokens_embed.weight)
-        x = self.drop(self.tokens_embed(input_ids) + self.positions_embed(positions))
+        tokens = layers.look_up(self.tokens_embed, input_ids)
+        x = self.drop(tokens + self.positions_embed(positions))
         yield x, None
         for layer, block in enumerate(self.h):
             x, weights = self._run_block(
@@ -695,8 +691,7 @@ def _logit_chunks(hidden: Tensor, table: Tensor) -> Iterator[tuple[slice, Tensor
     a row may stand some of minus infinity.
     """
     vocab_size = len(table)
-    lines = -(-vocab_size // CACHE_LINE)
-    width = (lines | 1) * CACHE_LINE  # an odd number: rows begin in different parts of a cache
+    width = gradients.spread(vocab_size)
     limit = LOSS_CHUNK_BYTES.get(hidden.device.type, LOSS_CHUNK_BYTES["cuda"])
     rows = max(1, limit // (4 * width))
     most = min(rows, len(hidden))

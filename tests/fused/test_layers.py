@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gpt1.config import GPTConfig
 from gpt1.fused import layers
 from gpt1.model import GPT, MLP, Conv1D, lm_loss
+from gpt1.native import gradients
 from gpt1.native.library import KERNELS, kernels
 
 TOLERANCE = 1e-5
@@ -151,6 +152,35 @@ def test_hooks_of_parts_are_called() -> None:
     assert len(seen) == 4
 
 
+@pytest.mark.parametrize("computer", [*NATIVE, "none"])
+def test_gradients_summed_where_they_belong_are_those_of_pytorch(
+    monkeypatch: pytest.MonkeyPatch, computer: str
+) -> None:
+    monkeypatch.setenv("GPT1_KERNELS", computer)
+    config = GPTConfig(n_layer=2, n_head=2, n_embd=16, n_positions=16, vocab_size=30)
+    model = GPT(config.replace(embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0))
+    ids = torch.randint(30, (3, 16), generator=torch.Generator().manual_seed(0))
+    for row in ids:  # plainly
+        (2 * model(row[None], labels=row[None]).loss).backward()
+    expected = {name: p.grad for name, p in model.named_parameters()}
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    with layers.Workspace().used():
+        for row in ids:
+            (2 * model(row[None], labels=row[None]).loss).backward()
+    for name, p in model.named_parameters():
+        torch.testing.assert_close(p.grad, expected[name], atol=TOLERANCE, rtol=TOLERANCE, msg=name)
+
+
+def test_a_backward_pass_that_comes_too_late_is_refused() -> None:
+    model = GPT(GPTConfig(n_layer=1, n_head=2, n_embd=8, n_positions=16, vocab_size=20))
+    ids = torch.arange(6)[None]
+    with layers.Workspace().used():
+        losses = [model(ids, labels=ids).loss for _ in range(2)]
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            losses[0].backward()
+
+
 def test_other_formats_and_activations_are_computed_by_pytorch() -> None:
     x, norm = drawn(3, 8).double(), norm_of(8).double()
     torch.testing.assert_close(layers.add_norm(x, x, norm, 0.0), norm(x + x))
@@ -160,3 +190,12 @@ def test_other_formats_and_activations_are_computed_by_pytorch() -> None:
             weight.normal_()
     x = drawn(3, 8)
     torch.testing.assert_close(mlp(x), mlp.c_proj(F.relu(mlp.c_fc(x))))
+
+
+@settings(max_examples=50, deadline=None)
+@given(count=st.integers(0, 50_000), computer=st.sampled_from(NATIVE))
+def test_the_sum_of_squares_is_that_in_float64(count: int, computer: str) -> None:
+    x = drawn(count).detach()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GPT1_KERNELS", computer)
+        assert gradients.sum_of_squares(x) == pytest.approx(float(x.double().square().sum()), 1e-5)

@@ -68,6 +68,7 @@ def static(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def use(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    monkeypatch.setenv("GPT1_KERNELS", "none")  # as on a GPU: what is recorded is PyTorch's
     monkeypatch.setattr(static_step, "LEAST_WINDOW", 4)
     monkeypatch.setattr(static_step, "_KEPT", weakref.WeakKeyDictionary())
     monkeypatch.setitem(CAPTURES, "cpu", HOW[how])

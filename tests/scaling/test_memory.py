@@ -61,7 +61,8 @@ def saved_bytes(blocks: int) -> int:
     return sum(storage.nbytes() for storage in kept.values())
 
 
-def test_activations_of_a_block_are_those_pytorch_keeps() -> None:
+def test_activations_of_a_block_are_those_pytorch_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPT1_KERNELS", "none")  # as on a GPU; the kernels of a CPU keep less
     block = (saved_bytes(2) - saved_bytes(1)) / (4 * 64 * 128)
     masks = 2  # of dropout, a byte each, which is off above: a CPU keeps them in float32
     assert block + masks == pytest.approx(SAVED_BYTES["fp32"], rel=0.01)

@@ -206,7 +206,7 @@ def test_text_streams_in_colours_of_its_probability(page: Page) -> None:
     explained = lm_of("before").explain(expected.prompt_ids + expected.ids)
     assert tokens == [level(one.surprisal) for one in explained[len(expected.prompt_ids) :]]
     assert len(set(tokens)) > 1
-    assert page.evaluate("window.counts.size") > 2
+    assert page.evaluate("window.counts.size") > 1  # not all at once
 
 
 def test_another_choice_by_keys_alone_is_continued(page: Page) -> None:

@@ -294,6 +294,7 @@ def test_a_run_clips_the_global_norm_and_follows_the_schedule(
             weights[name] = oracle.update(weights[name], scale * clip * g[name], 0.01 * factor)
     assert sorted(scales) == [1, 1, 100, 100, 10_000, 10_000]
     assert_near(model, weights, 1e-5)
+    assert all(p.grad is None for p in model.parameters())  # none is kept when the run is over
 
 
 # Orthogonalisation

@@ -68,6 +68,19 @@ def add_product(weight: Tensor, a: Tensor, b: Tensor, factor: float = 1.0) -> No
     weight.grad.addmm_(a.T, b, alpha=factor)
 
 
+def look_up(table: nn.Embedding, ids: Tensor) -> Tensor:
+    """Rows ``(..., D)`` of a table, whose gradients are sparse where they are summed.
+
+    Args:
+        table: ``(V, D)``.
+        ids: ``(...)``, int64, each in ``[0, V)``.
+    """
+    if hooked(table) or not sums_into(table.weight):
+        rows: Tensor = table(ids)
+        return rows
+    return F.embedding(ids, table.weight, sparse=True)
+
+
 def runs_here(*tensors: Tensor) -> bool:
     """Whether the kernels can compute with the tensors: float32 on the CPU, and not compiled."""
     return (

@@ -115,7 +115,10 @@ _SIGNATURES = {
     "gpt1_attend": (None, [c_void_p, c_void_p, c_void_p, c_int64, c_void_p, c_void_p]),
     "gpt1_attend_backward": (None, [*[c_void_p] * 3, c_int64, *[c_void_p] * 4]),
     "gpt1_gelu": (None, [*[c_void_p] * 3, c_int64, c_int32, c_void_p]),
-    "gpt1_gelu_backward": (None, [*[c_void_p] * 3, c_int64, c_int32, *[c_void_p] * 3]),
+    "gpt1_gelu_backward": (
+        None,
+        [*[c_void_p] * 3, c_int64, c_int32, c_void_p, c_int64, c_void_p, c_void_p],
+    ),
     "gpt1_add_norm": (
         None,
         [*[c_void_p] * 5, c_float, c_void_p, c_int64, c_int32, *[c_void_p] * 3],
@@ -128,6 +131,7 @@ _SIGNATURES = {
         None,
         [c_void_p, c_void_p, c_int64, c_int32, c_int32, *[c_void_p] * 3],
     ),
+    "gpt1_sum_of_squares": (None, [c_void_p, c_void_p, c_int64, c_void_p]),
     "gpt1_hash": (c_uint64, [c_void_p, c_int64, c_uint64]),
     "gpt1_pack": (
         None,

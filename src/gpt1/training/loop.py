@@ -42,14 +42,13 @@ from gpt1.training.distributed import (
     local_bytes,
     replicated,
     shard,
-    whole,
 )
 from gpt1.training.heap import kept_memory
 from gpt1.training.interrupt import StopRequest, stop_on_interrupt
 from gpt1.training.journal import Journal, Sample
 from gpt1.training.measuring import Movement, Utilization, peak_memory_bytes
 from gpt1.training.objectives import Objective
-from gpt1.training.optimizer import build_optimizers, set_aside
+from gpt1.training.optimizer import build_optimizers, clip, set_aside
 from gpt1.training.parts import part_size
 from gpt1.training.schedule import lr_factor
 from gpt1.training.state import LoopState, load_state, save_state
@@ -180,6 +179,8 @@ class Trainer:
                 return self._run()
         finally:
             self.workspace = Workspace()
+            for optimizer in self.optimizers:
+                optimizer.zero_grad(set_to_none=True)
             self.replica = self.model
             self.watch.stop()
             self.journal.close(self._finished())
@@ -347,8 +348,7 @@ class Trainer:
 
     def _clip(self) -> float:
         """Scale the gradients down to the allowed global norm; returns the norm before."""
-        limit = self.config.optimizer.clip_norm or math.inf
-        return float(whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)))
+        return clip(self.model, self.config.optimizer.clip_norm or math.inf)
 
     def _leave_out(
         self, step: int, indices: NDArray[np.int64], loss: float, grad_norm: float

@@ -7,6 +7,7 @@ a matrix of the blocks by the nearest orthogonal matrix.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -17,9 +18,11 @@ from torch import Tensor, nn
 from gpt1.backbone import Backbone
 from gpt1.config import OptimizerConfig
 from gpt1.errors import ConfigError
+from gpt1.fused import layers
 from gpt1.model import GPT
+from gpt1.native import gradients
 from gpt1.task_model import TaskModel
-from gpt1.training.distributed import like, whole
+from gpt1.training.distributed import like, sharded, whole
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic iteration that pushes all singular values towards 1."""
@@ -65,6 +68,25 @@ def build_optimizers(
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
     return optimizers
+
+
+def clip(model: nn.Module, limit: float) -> float:
+    """Scale gradients down to a global norm.
+
+    Args:
+        model: With gradients.
+        limit: The largest norm, or infinity.
+
+    Returns:
+        The norm before, which may not be finite.
+    """
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    if any(map(sharded, grads)) or not layers.runs_here(*grads):
+        return float(whole(nn.utils.clip_grad_norm_(model.parameters(), limit)))
+    norm = math.sqrt(sum(map(gradients.sum_of_squares, grads)))
+    if norm > limit:
+        torch._foreach_mul_(grads, limit / norm)
+    return norm
 
 
 def set_aside(model: nn.Module, optimizers: Iterable[torch.optim.Optimizer]) -> None:
