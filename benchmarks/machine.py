@@ -80,9 +80,9 @@ def peak_rss_mb() -> float:
 def bandwidth_probe(size_bytes: int, device: torch.device | None = None) -> Callable[[], float]:
     """A function that measures how fast memory is read, in bytes per second.
 
-    It sums a float32 tensor with all threads of torch: of the operations tried, the one that reads
-    fastest. On a CPU the tensor lies in huge pages where the system has them, as our weights do:
-    with small ones the limit would be below what is reached.
+    It sums a float32 tensor, or its squares, with all threads: of the operations tried, those that
+    read fastest. On a CPU the tensor lies in huge pages where the system has them, as our weights
+    do, and is made anew each time, as it may not get them: the limit would be too low.
 
     Args:
         size_bytes: Of the tensor; many times the processor's caches.
@@ -90,18 +90,18 @@ def bandwidth_probe(size_bytes: int, device: torch.device | None = None) -> Call
     """
     import torch
 
+    from gpt1.native import gradients
     from gpt1.native.weights import Arena
 
-    if device is None:
-        data = torch.from_numpy(Arena(size_bytes).take((size_bytes // 4,), "float32")).fill_(1)
-    else:
-        data = torch.ones(size_bytes // 4, device=device)
-
-    def total() -> float:
-        return float(data.sum())  # waits for the device
-
     def measure() -> float:
-        return data.nbytes / min(stopwatch(total)[0] for _ in range(3))
+        if device is None:
+            data = torch.from_numpy(Arena(size_bytes).take((size_bytes // 4,), "float32")).fill_(1)
+        else:
+            data = torch.ones(size_bytes // 4, device=device)
+        reads = [lambda: float(data.sum())]  # waits for the device
+        if device is None and gradients.available():
+            reads.append(lambda: gradients.sum_of_squares(data))
+        return data.nbytes / min(stopwatch(read)[0] for read in reads * 3)
 
     return measure
 

@@ -63,7 +63,10 @@ def draw(found: Mapping[str, Any], file: Path) -> None:
     for row, precision in zip(panels, rows, strict=True):
         row[0].set_ylabel(f"{precision}, tokens/s")
         for panel, measure in zip(row, columns, strict=True):
-            _panel(panel, figures[precision, measure], titles)
+            if figure := figures.get((precision, measure)):
+                _panel(panel, figure, titles)
+            else:
+                panel.set_axis_off()
     for panel, measure in zip(panels[0], columns, strict=True):
         panel.set_title(measure.removeprefix("decode, "), fontsize="medium")
     colors = [panels[0, 0].bar(0, 0, color=f"C{number}") for number in range(len(titles))]

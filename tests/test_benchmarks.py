@@ -39,7 +39,7 @@ from benchmarks.child import call
 from benchmarks.machine import bandwidth_probe, facts, peak_rss_mb, product_probe
 from benchmarks.nanogpt import NanoGPT, Shape
 from benchmarks.options import Options
-from benchmarks.page import CAPTION
+from benchmarks.page import CAPTION, draw
 from benchmarks.peers import PEERS, PRECISIONS, installed, llama_cpp, side
 from benchmarks.report import Row
 from benchmarks.timing import interleave, summarize
@@ -669,6 +669,16 @@ def test_runs_are_remembered_and_the_newest_fills_the_page(
     table = report.markdown(json.loads(lines[-1]))
     assert page.read_text() == text.format("decode", f"{table}\n![{CAPTION}](decode.png)\n")
     assert (tmp_path / "decode.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_drawing_leaves_the_place_of_what_was_not_measured_empty(
+    tmp_path: Path, decoded: report.Report
+) -> None:
+    found = decoded.as_dict()
+    drawn = [figure for figure in found["figures"] if figure["measure"].startswith("decode")]
+    other = [{**figure, "precision": "int4"} for figure in drawn[:1]]
+    draw({**found, "figures": [*drawn, *other]}, tmp_path / "drawing.png")
+    assert (tmp_path / "drawing.png").stat().st_size > 1000
 
 
 def test_a_page_without_marks_is_refused(
