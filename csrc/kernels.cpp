@@ -333,8 +333,8 @@ void activate(Activation kind, float* x, int count) {
         const Floats v = load(x + i);
         if (kind == RELU) {
             store(x + i, v > 0.0f ? v : Floats{});
-        } else {  // v * sigmoid(u); of the tanh form of GELU, u is twice what is in the tanh
-            const Floats u = kind == SILU ? v : v * (1.5957691216f + 0.0713548163f * v * v);
+        } else {  // v * sigmoid(u)
+            const Floats u = kind == SILU ? v : v * (GELU_LINEAR + GELU_CUBIC * v * v);
             store(x + i, v / (1.0f + exp(-u)));
         }
     }

