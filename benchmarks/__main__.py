@@ -28,7 +28,7 @@ BENCHMARKS = (
     "speculative",
     "serve",
 )
-APART = ("gpu", "soak")
+APART = ("gpu", "soak", "alternatives")
 """Run when named."""
 HISTORY = ROOT / "benchmarks" / "history.jsonl"
 WIDTH_OF_FILES = 200

@@ -117,11 +117,13 @@ def write_texts(texts: Sequence[str], folder: str) -> str:
     return str(file)
 
 
-def train_ours(start: str, data: str, epochs: int, out: str, seed: int) -> dict[str, float]:
+def train_ours(
+    start: str, data: str, epochs: int, out: str, seed: int, more: Sequence[str] = ()
+) -> dict[str, float]:
     """``gpt1 finetune lm`` with the recipe, from reading the jokes to the written model."""
     flags = {"config": RECIPE, "model": start, "data": data, "out": out}
     numbers = {"epochs": epochs, "seed": seed}
-    words = [f"--{name}={value}" for name, value in (flags | numbers).items()]
+    words = [*(f"--{name}={value}" for name, value in (flags | numbers).items()), *more]
     with redirect_stdout(StringIO()) as output:
         seconds, code = stopwatch(partial(gpt1_command, ["finetune", "lm", *words, "--json"]))
     if code:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -91,13 +91,16 @@ def run(options: Options) -> Report:
         quick=options.quick,
         rows=[row(name, case, found[name]) for name, case in zip(found, cases, strict=True)],
         settings={
-            "gflop_per_s": round(median(m["flops"] for m in measured) / 1e9, 1),
-            "memory_gb_per_s": round(median(m["bandwidth"] for m in measured) / 1e9, 1),
-            "all_reduce_gb_per_s": round(
-                median(m["link"] for m in measured if "link" in m) / 1e9, 2
-            ),
+            "gflop_per_s": giga(m["flops"] for m in measured),
+            "memory_gb_per_s": giga(m["bandwidth"] for m in measured),
+            "all_reduce_gb_per_s": giga(m["link"] for m in measured if "link" in m),
         },
     )
+
+
+def giga(rates: Iterable[float]) -> float:
+    """The median in billions; three digits, however small it is."""
+    return float(f"{median(rates) / 1e9:.3g}")
 
 
 def row(name: str, case: Case, found: list[dict[str, float]]) -> Row:

@@ -100,7 +100,7 @@ def test_a_change_of_the_weights_counts_from_the_next_call_on() -> None:
     [
         ({"backend": "cuda"}, "backend is 'cuda' but must be one of auto, native, torch"),
         ({"quantize": "int2"}, "quantize is 'int2' but must be one of int8, int4"),
-        ({"quantize": "int8", "backend": "torch"}, "quantize is 'int8' but cannot be used for"),
+        ({"quantize": "int4", "backend": "torch"}, "quantize is 'int4' but cannot be used for"),
         ({"backend": "native", "device": "meta"}, "torch computes: backend native, on meta"),
     ],
 )

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 from benchmarks import (
+    alternatives,
     checkpoint,
     decode,
     exports,
@@ -47,6 +48,7 @@ from benchmarks.worker import Worker
 
 from gpt1.checkpoint import load_model, save_model
 from gpt1.config import GPTConfig
+from gpt1.flops import matrix_parameters
 from gpt1.locate import locate
 from gpt1.model import GPT
 from gpt1.native.library import kernels
@@ -626,6 +628,20 @@ def test_figures_beside_many_peers_make_one_line_each() -> None:
     ]
 
 
+def test_alternatives_multiply_with_every_matrix() -> None:
+    for figure in alternatives.run(Options(quick=True)).figures:
+        ours = figure.sides["gpt1"]
+        assert isinstance(ours, list)
+        assert ours[0] > 0
+        assert set(figure.sides) - {"gpt1"} == (
+            {"PyTorch", "Numba"}
+            if figure.precision == "float32"
+            else {"Numba", "torchao", "torchao, compiled"}
+        )
+    config = GPTConfig(**alternatives.QUICK)
+    assert sum(a * b for a, b in alternatives.sizes(config)) == matrix_parameters(config)
+
+
 def test_a_row_without_values_was_not_run() -> None:
     made = report.Report(name="gpu", title="t", rows=[row("times", 1.0, ours=())])
     last = report.markdown(made.as_dict()).splitlines()[-1]
@@ -637,10 +653,12 @@ def test_gpu_decodes_and_trains_in_bfloat16(tiny: Options) -> None:
         ("decode, batch 1", "transformers openai-gpt"),
         ("decode, batch 1", "transformers gpt2"),
         ("decode, batch 1", "bound"),
+        ("decode, batch 1, int8", "bound"),
         ("decode, batch 2", "transformers gpt2"),
         ("decode, batch 2", "bound"),
         ("update of training", ""),
-        ("MFU of an update", ""),
+        ("operations of an update", "a product of matrices"),
+        ("fine-tuning, 231,657 jokes, 5 epochs", ""),
     ]
 
 
@@ -649,7 +667,7 @@ def test_without_a_gpu_its_rows_were_not_run_and_leave_no_trace(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert main(["gpu", "--history", str(tmp_path / "history.jsonl")]) == 0
-    assert capsys.readouterr().out.count("not run") == 7
+    assert capsys.readouterr().out.count("not run") == 9
     assert not list(tmp_path.iterdir())
 
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from gpt1.backbone import Backbone
     from gpt1.evaluation.explaining import Explanation
     from gpt1.evaluation.scoring import Document, Perplexity, Score
+    from gpt1.int8 import Int8GPT
     from gpt1.model import GPT
 
 QUANTIZED = ("int8", "int4")
@@ -57,10 +58,10 @@ class LanguageModel:
     """GPT-1, or the LSTM it was compared with, and its tokenizer.
 
     Args:
-        model: The network; is put in evaluation mode. None if `native` and `source` are given.
+        model: The network; is put in evaluation mode. None if `ready` and `source` are given.
         tokenizer: The one it was trained with.
         backend: One of `BACKENDS`.
-        native: The same network, ready for the C++ library.
+        ready: The same network, ready for the C++ library, or quantized.
         source: Reads the torch module when it is first needed.
 
     Attributes:
@@ -73,12 +74,12 @@ class LanguageModel:
         tokenizer: Tokenizer,
         *,
         backend: str = "auto",
-        native: NativeModel | None = None,
+        ready: NativeModel | Int8GPT | None = None,
         source: Callable[[], Backbone] | None = None,
     ) -> None:
         self._model = None if model is None else model.eval()
         self.tokenizer = tokenizer
-        self._backend, self._native, self._source = backend, native, source
+        self._backend, self._ready, self._source = backend, ready, source
         self._fingerprint: int | None = None
         self._assistant: tuple[object, LanguageModel] | None = None  # as given last, and opened
 
@@ -100,21 +101,21 @@ class LanguageModel:
     @property
     def quantized(self) -> str | None:
         """Number format of quantized weights, "int8" or "int4"; None in float."""
-        form = None if self._native is None else self._native.form
+        form = None if self._ready is None else self._ready.form
         return form if form in QUANTIZED else None
 
     def _network(self) -> Backbone | NativeModel:
         """What computes: the C++ library where it can, with the weights as they are now."""
         module = self._model
         if module is None or self.quantized:
-            assert self._native is not None
-            return self._native
+            assert self._ready is not None
+            return self._ready
         if self._backend == "torch" or not runs_natively(module):
             return module
         found = fingerprint(module)
-        if self._native is None or self._fingerprint != found:
-            self._native, self._fingerprint = from_module(module), found
-        return self._native
+        if self._ready is None or self._fingerprint != found:
+            self._ready, self._fingerprint = from_module(module), found
+        return self._ready
 
     @property
     def generator(self) -> Network:
@@ -134,8 +135,8 @@ class LanguageModel:
 
     @property
     def _config(self) -> BackboneConfig:
-        if self._native is not None:
-            return self._native.config
+        if self._ready is not None:
+            return self._ready.config
         return self.model.config
 
     @overload
@@ -538,8 +539,9 @@ def load(
         revision: Branch, tag or commit of a hub id.
         device: Where to put it: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         dtype: Number format of the weights; default as stored.
-        quantize: ``"int8"`` or ``"int4"``: keep the matrices in so many bits, on the CPU. The
-            weights of a quantized checkpoint stay as they are.
+        quantize: ``"int8"`` or, on the CPU, ``"int4"``: keep the matrices in so many bits. The
+            weights of a quantized checkpoint stay as they are. On a GPU, ``dtype`` is the format
+            of all else.
         backend: What computes on the CPU: ``"native"``, the C++ library, which generates and scores
             without torch; ``"torch"``; or ``"auto"``, the library where it can.
         tokenizer_mode: How text is split, ``"original"`` or ``"bert"``; default: as stored, see
@@ -567,20 +569,20 @@ def load(
 
     with ThreadPoolExecutor(1) as beside:  # Python reads the tokenizer while C++ lays out weights
         reading = beside.submit(Tokenizer.load, folder, tokenizer_mode)
-        native = _open_native(folder, str(device), _name(dtype), quantize, backend)
-        network = source() if native is None else None
+        ready = _open_ready(folder, str(device), _name(dtype), quantize, backend)
+        network = source() if ready is None else None
         tokenizer = reading.result()
-    return LanguageModel(network, tokenizer, backend=backend, native=native, source=source)
+    return LanguageModel(network, tokenizer, backend=backend, ready=ready, source=source)
 
 
 def _name(dtype: str | torch.dtype | None) -> str | None:
     return None if dtype is None else str(dtype).removeprefix("torch.")
 
 
-def _open_native(
+def _open_ready(
     folder: Path, device: str, dtype: str | None, quantize: str | None, backend: str
-) -> NativeModel | None:
-    """The model for the C++ library; None if torch is to have it.
+) -> NativeModel | Int8GPT | None:
+    """The model for the C++ library, or in int8 for torch; None if torch is to have it in float.
 
     Raises:
         ConfigError: If it is asked for and cannot be had.
@@ -588,18 +590,17 @@ def _open_native(
     asked = f"backend is {backend!r}" if backend == "native" else f"quantize is {quantize!r}"
     needed = backend == "native" or quantize is not None
     problem = "its weights are not stored as this package stores those of a GPT"
-    if backend == "torch" or device != "cpu":
+    by_torch = backend == "torch" or device != "cpu"
+    if by_torch and backend != "native" and quantize == "int8":
+        return _open_int8(folder, device, dtype)
+    if by_torch:
         problem = f"that is for the C++ library, and torch computes: backend {backend}, on {device}"
     elif kernels() is None:
         problem = "the C++ library was not built when gpt1 was installed: that takes GCC or Clang"
     elif dtype in (None, *FORMATS) and (folder / CONFIG).is_file():
         config = read_config(folder / CONFIG)
         form = quantize or dtype
-        if (stored := quantization_of(folder)) is not None and form not in (None, stored):
-            raise ConfigError(
-                f"{'quantize' if quantize else 'dtype'} is {form!r} but {folder} holds a model in "
-                f"{stored}; leave it out, or load the model it was made from"
-            )
+        _check_stored(folder, "quantize" if quantize else "dtype", form)
         native = open_folder(folder, config, form) if isinstance(config, GPTConfig) else None
         if native is not None:
             return native
@@ -611,3 +612,37 @@ def _open_native(
     if needed:
         raise ConfigError(f"{asked} but cannot be used for {folder}: {problem}; leave it out")
     return None
+
+
+def _open_int8(folder: Path, device: str, dtype: str | None) -> Int8GPT:
+    """The model in int8 for torch: made on the CPU, so that the device needs no room for more.
+
+    Raises:
+        ConfigError: If it is stored in int4, or is an LSTM.
+    """
+    from gpt1.checkpoint import check_device, load_model
+    from gpt1.int8 import Int8GPT
+    from gpt1.model import GPT
+
+    place = check_device(device)
+    _check_stored(folder, "quantize", "int8")
+    model = load_model(folder, dtype=dtype)
+    if not isinstance(model, GPT):
+        raise ConfigError(
+            f"quantize is 'int8' but cannot be used for {folder}: it is an LSTM; leave it out"
+        )
+    return Int8GPT(model).to(place)
+
+
+def _check_stored(folder: Path, setting: str, form: str | None) -> None:
+    """Refuse to give a quantized checkpoint another number format.
+
+    Raises:
+        ConfigError: If that is asked for.
+    """
+    stored = quantization_of(folder) if (folder / CONFIG).is_file() else None
+    if stored is not None and form not in (None, stored):
+        raise ConfigError(
+            f"{setting} is {form!r} but {folder} holds a model in {stored}; leave it out, or load "
+            "the model it was made from"
+        )

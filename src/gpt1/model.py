@@ -346,12 +346,12 @@ class GPT(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.tokens_embed.weight.device
+        return self.positions_embed.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
         """Number format of the weights."""
-        return self.tokens_embed.weight.dtype
+        return self.positions_embed.weight.dtype
 
     def num_parameters(self) -> int:
         """Number of trained numbers; the tied output layer counts once."""

@@ -29,7 +29,7 @@ def add_model_arguments(parser: ArgumentParser) -> None:
 def add_native_arguments(parser: ArgumentParser) -> None:
     """Add the flags of what computes on a CPU, for commands that can do without PyTorch."""
     parser.add_argument(
-        "--quantize", help="int8 or int4: keep the matrices in so many bits, on the CPU."
+        "--quantize", help="int8 or, on the CPU, int4: keep the matrices in so many bits."
     )
     parser.add_argument(
         "--backend",

@@ -75,7 +75,7 @@ def look_up(table: nn.Embedding, ids: Tensor) -> Tensor:
         table: ``(V, D)``.
         ids: ``(...)``, int64, each in ``[0, V)``.
     """
-    if hooked(table) or not sums_into(table.weight):
+    if not table.training or hooked(table) or not sums_into(table.weight):
         rows: Tensor = table(ids)
         return rows
     return F.embedding(ids, table.weight, sparse=True)
@@ -148,12 +148,13 @@ def mlp(x: Tensor, widen: nn.Module, narrow: nn.Module) -> Tensor:
     Returns:
         ``(..., D)``.
     """
-    weights: list[Any] = [widen.weight, widen.bias, narrow.weight, narrow.bias]
-    if hooked(widen, narrow) or not runs_here(x, *weights):
-        wide: Tensor = narrow(F.gelu(widen(x), approximate="tanh"))
-        return wide
-    flat: Tensor = _MLP.apply(_rows(x), *weights)  # type: ignore[no-untyped-call]
-    return flat.view(x.shape)
+    if runs_here(x) and not hooked(widen, narrow):
+        weights: list[Any] = [widen.weight, widen.bias, narrow.weight, narrow.bias]
+        if runs_here(*weights):
+            flat: Tensor = _MLP.apply(_rows(x), *weights)  # type: ignore[no-untyped-call]
+            return flat.view(x.shape)
+    wide: Tensor = narrow(F.gelu(widen(x), approximate="tanh"))
+    return wide
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -28,6 +28,11 @@ _KINDS = {"float32": "float32", "float16": "uint16", "bfloat16": "uint16"}
 ALIGNMENT = 64
 """Bytes: arrays begin at multiples of a line of the cache."""
 
+NOT_FINITE = (
+    "a weight is not a finite number, so its matrix cannot be quantized; the checkpoint is "
+    "damaged, or its training diverged: use an earlier one"
+)
+
 _PRIVATE: dict[str, int] = (
     {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 )
@@ -185,10 +190,7 @@ def pack(
         return Packed(form, inputs, outputs, data, None)
     values = tensor.floats()
     if not np.isfinite(values).all():
-        raise CheckpointError(
-            "a weight is not a finite number, so its matrix cannot be quantized; "
-            "the checkpoint is damaged, or its training diverged: use an earlier one"
-        )
+        raise CheckpointError(NOT_FINITE)
     scales = arena.take(shapes.scales, "float16")
     targets = (data.ctypes.data, scales.ctypes.data)
     loaded.gpt1_quantize(values.ctypes.data, *sizes, FORMATS[form], *targets, threads)
