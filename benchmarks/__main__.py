@@ -27,6 +27,7 @@ BENCHMARKS = (
     "train",
     "speculative",
     "serve",
+    "workers",
 )
 APART = ("gpu", "soak", "alternatives")
 """Run when named."""

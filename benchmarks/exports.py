@@ -1,13 +1,16 @@
 """Formats a model can be written in: size of the folder, speed of decoding, perplexity.
 
 gpt1 in float32 is what the others stand beside. Each side decodes the same prompt greedily, batch
-1, in a fresh process with as many threads as torch takes, and scores the same windows of held-out
-jokes, each window alone. Tokens and perplexity of the float32 sides have to agree. A folder counts
-with its tokenizer and README.
+1, in a fresh process with as many threads as torch takes, and scores the same windows, each alone:
+of the books that were held out when `mini` was trained, where they are, or else of held-out jokes.
+Tokens and perplexity of the float32 sides have to agree. A folder counts with its tokenizer and
+README.
 """
 
 from __future__ import annotations
 
+import json
+import lzma
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.child import call
-from benchmarks.options import Options
+from benchmarks.options import SHARED_DATA, Options
 from benchmarks.report import How, Report, Row
 from benchmarks.timing import interleave, stopwatch
 from gpt1.checkpoint import load_model
@@ -41,6 +44,7 @@ from gpt1.tokenizer import Tokenizer
 TITLE = "formats of a model: size, greedy decoding at batch 1, perplexity"
 OURS = "gpt1 float32"
 SAME_PERPLEXITY = 1e-3
+HELD_OUT_BOOKS = ("anne-bronte_agnes-grey", "g-k-chesterton_the-man-who-was-thursday")
 
 Generate = Callable[[list[int], int], list[int]]
 """Prompt and number of new tokens to the new tokens."""
@@ -69,7 +73,7 @@ class Sizes:
 
     prompt_tokens: int = 32
     new_tokens: int = 128
-    windows: int = 32
+    windows: int = 128
     rounds: int = 5
 
 
@@ -122,12 +126,28 @@ def run(options: Options) -> Report:
 
 
 def held_out(options: Options, sizes: Sizes) -> list[list[int]]:
-    """Held-out jokes behind one another, cut to windows as long as the model can read."""
+    """Held-out text, cut to windows as long as the model can read: the first ones of each part."""
     lm = load(options.model)
     length = lm.model.config.n_positions
-    ids = [*chain.from_iterable(lm.tokenizer.encode_batch(options.split()[1]))]
-    starts = range(0, min(len(ids) - length + 1, sizes.windows * length), length)
-    return [ids[start : start + length] for start in starts]
+    books = [] if options.quick else held_out_books()
+    texts = books or [" ".join(options.split()[1])]
+    parts = [
+        ids[: sizes.windows // len(texts) * length] for ids in lm.tokenizer.encode_batch(texts)
+    ]
+    starts = [(ids, range(0, len(ids) - length + 1, length)) for ids in parts]
+    return [ids[start : start + length] for ids, places in starts for start in places]
+
+
+def held_out_books() -> list[str]:
+    """The books `mini` was not trained on; none where they are not."""
+    books = {}
+    for file in sorted((SHARED_DATA / "books").glob("*.jsonl.xz")):
+        with lzma.open(file, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                if any(f'"{name}"' in line[:200] for name in HELD_OUT_BOOKS):
+                    book = json.loads(line)
+                    books[book["id"]] = book["text"]
+    return [books[name] for name in HELD_OUT_BOOKS if name in books]
 
 
 def rows(measure: str, unit: str, how: How, values: dict[str, list[float]]) -> list[Row]:

@@ -13,7 +13,7 @@ namespace {
 constexpr int PARTS = BLOCK / WIDTH;
 
 // Rows and blocks of a tile, whose sums all stay in registers.
-constexpr int TILE_ROWS = WIDTH == 16 ? 8 : 4, TILE_BLOCKS = WIDTH == 16 ? 3 : 1;
+constexpr int TILE_ROWS = 4, TILE_BLOCKS = WIDTH == 16 ? 4 : 1;
 
 // The same for integers, whose tiles hold the sums of a group as well; of few rows and of many.
 constexpr int FEW_ROWS = WIDTH == 16 ? 8 : WIDTH == 8 ? 2 : 1;

@@ -38,8 +38,13 @@ inline Floats load(const float* p) { return *reinterpret_cast<const FloatsAnywhe
 inline void store(float* p, Floats v) { *reinterpret_cast<FloatsAnywhere*>(p) = v; }
 
 inline Floats load(const BFloat* p) {
-    const Words wide = __builtin_convertvector(*reinterpret_cast<const Halves*>(p), Words) << 16;
-    return reinterpret_cast<Floats>(wide);
+#if defined(__AVX512F__)  // GCC would widen each half and join them
+    const Words wide = reinterpret_cast<Words>(
+        _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))));
+#else
+    const Words wide = __builtin_convertvector(*reinterpret_cast<const Halves*>(p), Words);
+#endif
+    return reinterpret_cast<Floats>(wide << 16);
 }
 
 inline Floats load(const Half* p) {

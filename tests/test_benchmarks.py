@@ -34,6 +34,7 @@ from benchmarks import (
     step,
     task,
     train,
+    workers,
 )
 from benchmarks.__main__ import main
 from benchmarks.child import call
@@ -626,6 +627,12 @@ def test_figures_beside_many_peers_make_one_line_each() -> None:
         "| float32 | decode, batch 1, prompt 32 | unit | 10 ±10% | 10 |  | 10 "
         "| 3x llama.cpp ≥ 1: met |",
     ]
+
+
+def test_two_processes_prepare_and_score_what_one_does(tiny: Options) -> None:
+    found = workers.run(tiny)
+    assert measures(found) == [("data preparation", "1 process"), ("perplexity", "1 process")]
+    assert set(found.same.values()) == {True}
 
 
 def test_alternatives_multiply_with_every_matrix() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser, Namespace
 
 from gpt1.cli.loading import add_model_arguments, add_native_arguments, load_model
+from gpt1.cli.processes import scoring_together
 from gpt1.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -56,10 +57,14 @@ def run(args: Namespace) -> int:
     """Measure and print; returns the exit code."""
     from gpt1.cli.report import print_facts
 
-    with _document_file(args.documents) as write:
+    with (
+        scoring_together(args.device) as main,
+        _document_file(args.documents if main else None) as write,
+    ):
         result = _measure(args, write)
-    facts = dataclasses.asdict(result)
-    print_facts(facts if args.json else _for_people(facts), as_json=args.json)
+    if main:
+        facts = dataclasses.asdict(result)
+        print_facts(facts if args.json else _for_people(facts), as_json=args.json)
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
+from gpt1.cli.processes import scoring_together
 from gpt1.config import RUN_FILE
 
 if TYPE_CHECKING:
@@ -57,12 +58,15 @@ def run(args: Namespace) -> int:
     from gpt1.tasks.reading import read_split
 
     folder = locate(args.model)
-    model, tokenizer = load_task_model(folder, device=args.device)
-    task = _task(model.head, folder, args)
-    examples = read_split(task, args.data, args.split)
-    say(examples.summary())
-    with scoring_progress("predicting") as advance:
-        predictions = predict(model, tokenizer, examples.examples, advance=advance)
+    with scoring_together(args.device) as main:
+        model, tokenizer = load_task_model(folder, device=args.device)
+        task = _task(model.head, folder, args)
+        examples = read_split(task, args.data, args.split)
+        say(examples.summary())
+        with scoring_progress("predicting") as advance:
+            predictions = predict(model, tokenizer, examples.examples, advance=advance)
+    if not main:
+        return 0
     if args.predictions:
         write_records(args.predictions, _records(examples, list(predictions.records())))
     known = [n for n, example in enumerate(examples.examples) if example.label is not None]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser, Namespace
 
 from gpt1.cli.loading import add_model_arguments, load_model
+from gpt1.cli.processes import scoring_together
 from gpt1.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -78,10 +79,13 @@ def _score_tasks(args: Namespace) -> int:
     from gpt1.evaluation.zero_shot_data import find_tasks
 
     files = find_tasks(args.data, args.tasks, args.split)
-    lm = load_model(args)
-    results = [
-        result for task, found in files.items() for result in _results(lm, task, found, args)
-    ]
+    with scoring_together(args.device) as main:
+        lm = load_model(args)
+        results = [
+            result for task, found in files.items() for result in _results(lm, task, found, args)
+        ]
+    if not main:
+        return 0
     if args.predictions:
         from gpt1.cli.records import write_records
 

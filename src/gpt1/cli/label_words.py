@@ -9,6 +9,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from gpt1.cli.loading import load_model
+from gpt1.cli.processes import scoring_together
 from gpt1.cli.progress import say
 from gpt1.errors import ConfigError, DataError
 
@@ -25,7 +26,7 @@ def run(args: Namespace) -> int:
 
     labels = parse_labels(args.labels)
     texts, classes = _read(args, labels)
-    with scoring_progress("classifying") as advance:
+    with scoring_together(args.device) as main, scoring_progress("classifying") as advance:
         found = classify_by_words(
             load_model(args),
             texts,
@@ -35,6 +36,8 @@ def run(args: Namespace) -> int:
             calibrate=args.calibrate,
             advance=advance,
         )
+    if not main:
+        return 0
     facts: dict[str, Any] = {"texts": len(texts), "cut": found.cut}
     facts |= {f"predicted {name}": count for name, count in Counter(found.labels).items()}
     if classes is not None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gpt1.backbone import evaluation_mode
 from gpt1.config import HeadConfig
+from gpt1.evaluation import processes
 from gpt1.evaluation.shared_prefix import Advance
 from gpt1.model import GPT
 from gpt1.task_model import TaskModel
@@ -119,13 +120,14 @@ def predict_encoded(
     share = isinstance(model.backbone, GPT)
     done, total = 0, sum(map(_size, examples))
     with evaluation_mode(model):
-        for numbers, batch in _batches(examples, share):
-            scores = model(batch.to(model.device)).logits
-            logits[numbers, : scores.shape[1]] = scores.cpu().numpy()
+        for turn, (numbers, batch) in enumerate(_batches(examples, share)):
+            if processes.is_mine(turn):
+                scores = model(batch.to(model.device)).logits
+                logits[numbers, : scores.shape[1]] = scores.cpu().numpy()
             done += sum(_size(examples[n]) for n in numbers)
             if advance is not None:
                 advance(done, total)
-    return Predictions(model.head, logits)
+    return Predictions(model.head, processes.joined(logits))
 
 
 def _size(example: Encoded) -> int:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from gpt1.backbone import Backbone, evaluation_mode
 from gpt1.errors import ConfigError, DataError
+from gpt1.evaluation import processes
 from gpt1.evaluation.bootstrap import interval, resampled_sums
 from gpt1.generation.decode import check_ids
 from gpt1.model import token_log_probs
@@ -211,19 +212,24 @@ def score_ids(
         DataError: If an id is outside the vocabulary.
     """
     check_ids("text", texts, model.config.vocab_size)
-    log_probs: list[list[float | None]] = [[None] * len(ids) for ids in texts]
     limit = model.config.n_positions
     stride = checked_stride(stride, limit)
     todo = [w for number, ids in enumerate(texts) for w in windows(number, len(ids), limit, stride)]
-    for batch in _batches(todo):
-        found = _log_probs_of_batch(model, texts, batch)
+    ends = np.cumsum([len(ids) for ids in texts], dtype=np.int64)
+    log_probs = np.full(ends[-1] if texts else 0, -np.inf)  # of all texts, one after the other
+    rows = np.split(log_probs, ends[:-1])
+    for number, batch in enumerate(_batches(todo)):
+        if processes.is_mine(number):
+            values = iter(_log_probs_of_batch(model, texts, batch))
+            for w in batch:
+                rows[w.text][w.first : w.end] = list(islice(values, w.end - w.first))
         if advance:
-            advance(len(found))
-        values = iter(found)
-        for window in batch:
-            scored = list(islice(values, window.end - window.first))
-            log_probs[window.text][window.first : window.end] = scored
-    return [Score(list(ids), row) for ids, row in zip(texts, log_probs, strict=True)]
+            advance(sum(w.end - w.first for w in batch))
+    rows = np.split(processes.joined(log_probs), ends[:-1])
+    return [
+        Score(list(ids), [None, *row[1:].tolist()] if ids else [])
+        for ids, row in zip(texts, rows, strict=False)
+    ]
 
 
 def _batches(todo: list[Window]) -> Iterator[list[Window]]:
@@ -322,7 +328,7 @@ def _documents(
 ) -> Iterator[Document]:
     """The figures of each text, in order."""
     stream, number = iter(texts), 0
-    while group := list(islice(stream, TEXTS_AT_ONCE)):
+    while group := list(islice(stream, TEXTS_AT_ONCE * processes.world())):
         scores = score_ids(model, [ids for _, ids in group], stride=stride, advance=advance)
         for (text, _), score in zip(group, scores, strict=True):
             yield _document(number, next(names, None), text, score)

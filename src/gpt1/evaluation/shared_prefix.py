@@ -8,7 +8,7 @@ question. A model without attention masks (a recurrent one) reads each sequence 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import takewhile
+from itertools import count, takewhile
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from gpt1.backbone import HasModes, evaluation_mode
 from gpt1.errors import DataError
+from gpt1.evaluation import processes
 from gpt1.evaluation.scoring import BATCH_TOKENS
 from gpt1.generation.decode import check_ids
 from gpt1.model import GPT, token_scores
@@ -97,26 +98,45 @@ def continuation_scores(
             "give each prompt a list of candidates"
         )
     prompts, _ = cut_prompts(prompts, continuations, model.config.n_positions)
-    nothing = ContinuationScore(np.empty(0, np.float32), np.empty(0, bool))
-    found = [[nothing] * len(candidates) for candidates in continuations]
+    sizes = [len(candidate) for candidates in continuations for candidate in candidates]
+    figures = np.full((2, sum(sizes)), -np.inf)  # of all continuations, one after the other
+    ends = np.cumsum(sizes, dtype=np.int64)
     total = _tokens_to_read(prompts, continuations)
     done = 0
+    for turn, batch in enumerate(_all_batches(model, prompts, continuations)):
+        if processes.is_mine(turn):
+            for sequence, score in _scored(model, batch):
+                end = ends[sequence.number]
+                figures[:, end - len(score.log_probs) : end] = score
+        done += sum(len(sequence.ids) - 1 for row in batch for sequence in row.sequences)
+        if advance is not None:
+            advance(done, total)
+    parts = iter(np.split(processes.joined(figures), ends, axis=1))
+    return [[_score(next(parts)) for _ in candidates] for candidates in continuations]
+
+
+def _score(figures: NDArray[np.float64]) -> ContinuationScore:
+    """The score of one continuation, as it was before it was written down as ``(2, T)``."""
+    return ContinuationScore(figures[0].astype(np.float32), figures[1] == 1)
+
+
+def _all_batches(
+    model: TokenModel,
+    prompts: Sequence[Sequence[int]],
+    continuations: Sequence[Sequence[Sequence[int]]],
+) -> Iterator[list[_Row]]:
+    """All sequences to read, in batches."""
+    numbers = count()
     for start in range(0, len(prompts), PROMPTS_AT_ONCE):
-        group = range(start, min(start + PROMPTS_AT_ONCE, len(prompts)))
+        group = slice(start, start + PROMPTS_AT_ONCE)
         sequences = [
-            _Sequence(number, place, [*prompts[number], *candidate], len(prompts[number]))
-            for number in group
-            for place, candidate in enumerate(continuations[number])
+            _Sequence(number, [*prompt, *candidate], len(prompt))
+            for prompt, candidates in zip(prompts[group], continuations[group], strict=True)
+            for candidate, number in zip(candidates, numbers, strict=False)
             if candidate
         ]
         check_ids("sequence", [s.ids for s in sequences], model.config.vocab_size)
-        for batch in _batches(_rows(sequences, model)):
-            for sequence, score in _scored(model, batch):
-                found[sequence.prompt][sequence.candidate] = score
-                done += len(sequence.ids) - 1
-            if advance is not None:
-                advance(done, total)
-    return found
+        yield from _batches(_rows(sequences, model))
 
 
 def cut_prompts(
@@ -161,8 +181,7 @@ def cut_prompts(
 class _Sequence(NamedTuple):
     """A prompt with one candidate behind it; its tokens from ``first`` on are scored."""
 
-    prompt: int
-    candidate: int
+    number: int
     ids: list[int]
     first: int
 
