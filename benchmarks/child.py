@@ -62,8 +62,9 @@ def call(
     if not apart:
         return Outcome(function(**arguments), peak_rss_mb())
     with TemporaryDirectory() as folder:
-        file = Path(folder, "result.json")
-        words = [function.__module__, function.__name__, json.dumps(dict(arguments)), str(file)]
+        given, file = Path(folder, "arguments.json"), Path(folder, "result.json")
+        given.write_text(json.dumps(dict(arguments)), encoding="utf-8")
+        words = [function.__module__, function.__name__, str(given), str(file)]
         subprocess.run(
             [sys.executable, "-m", "benchmarks.child", *words],
             env=environment(threads),
@@ -84,9 +85,9 @@ def environment(threads: int | None = None) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **QUIET, **counts}
 
 
-def _main(module: str, name: str, arguments: str, file: str) -> None:
+def _main(module: str, name: str, given: str, file: str) -> None:
     function = getattr(importlib.import_module(module), name)
-    result = function(**json.loads(arguments))
+    result = function(**json.loads(Path(given).read_text(encoding="utf-8")))
     Path(file).write_text(json.dumps([result, peak_rss_mb()]), encoding="utf-8")
 
 

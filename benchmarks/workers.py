@@ -37,7 +37,7 @@ PROCESSES = 2
 LEAST = 1.7
 """Times sooner: close to linear."""
 
-TEXTS, TOKENS = 1000, 40
+TEXTS, TOKENS = 250, 40
 ROUNDS = 3
 QUICK = GPTConfig(n_layer=1, n_head=2, n_embd=32, n_positions=64, vocab_size=200)
 

@@ -6,6 +6,7 @@ what it computed is handed to the others at the end.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -34,6 +35,19 @@ def spread() -> Iterator[None]:
 def world() -> int:
     """How many processes share the batches."""
     return dist.get_world_size() if _spread.get() else 1
+
+
+def fair_size(total: int, most: int) -> int:
+    """How much a batch should hold, so that all processes have about as much to do.
+
+    Args:
+        total: Of all batches.
+        most: Of one; for a process alone, that it is.
+    """
+    if world() == 1:
+        return most
+    batches = world() * max(1, math.ceil(total / (world() * most)))
+    return max(1, math.ceil(total / batches))
 
 
 def is_mine(number: int) -> bool:

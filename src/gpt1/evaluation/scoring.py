@@ -218,7 +218,8 @@ def score_ids(
     ends = np.cumsum([len(ids) for ids in texts], dtype=np.int64)
     log_probs = np.full(ends[-1] if texts else 0, -np.inf)  # of all texts, one after the other
     rows = np.split(log_probs, ends[:-1])
-    for number, batch in enumerate(_batches(todo)):
+    size = processes.fair_size(sum(window.size for window in todo), BATCH_TOKENS)
+    for number, batch in enumerate(_batches(todo, size)):
         if processes.is_mine(number):
             values = iter(_log_probs_of_batch(model, texts, batch))
             for w in batch:
@@ -232,11 +233,11 @@ def score_ids(
     ]
 
 
-def _batches(todo: list[Window]) -> Iterator[list[Window]]:
-    """Windows by length, as many together as `BATCH_TOKENS` allows."""
+def _batches(todo: list[Window], tokens: int) -> Iterator[list[Window]]:
+    """Windows by length, together so many tokens at most, padding included."""
     batch: list[Window] = []
     for window in sorted(todo, key=lambda window: window.size):
-        if batch and (len(batch) + 1) * window.size > BATCH_TOKENS:
+        if batch and (len(batch) + 1) * window.size > tokens:
             yield batch
             batch = []
         batch.append(window)
