@@ -45,7 +45,7 @@ def run(options: Options) -> Report:
         title=TITLE,
         quick=options.quick,
         rows=rows(times),
-        settings={"model": options.model, "prompt": PROMPT, "command": " ".join(program())},
+        settings={"model": options.model, "prompt": PROMPT, "command": shown(program())},
     )
 
 
@@ -62,6 +62,11 @@ def commands(folder: str) -> dict[str, list[str]]:
         "first token": [*gpt1, "generate", *words],
         "transformers": [*python, FIRST_TOKEN, folder, PROMPT],
     }
+
+
+def shown(words: list[str]) -> str:
+    """A command without the folder of its program, which belongs to one machine."""
+    return " ".join([Path(words[0]).name, *words[1:]])
 
 
 def program() -> list[str]:

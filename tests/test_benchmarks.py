@@ -356,6 +356,10 @@ def test_startup_runs_each_command_once_more_than_it_counts(tmp_path: Path) -> N
     assert file.read_text() == "xxx"
 
 
+def test_startup_shows_a_command_without_its_folder() -> None:
+    assert startup.shown(["/some where/bin/python", "-m", "gpt1"]) == "python -m gpt1"
+
+
 def test_startup_sets_bars_for_help_and_the_first_token() -> None:
     times = {name: [1.0 + 0.25 * n] for n, name in enumerate(startup.commands("x"))}
     rows = startup.rows(times)
