@@ -76,9 +76,10 @@ struct Model {
     std::vector<int32_t> sums;
 };
 
-// Keys of a layer: (rows, heads, size, stride); values: (rows, heads, stride, size).
+// Keys and values: (layers, rows, heads, one head's), with room for `stride` tokens: see Memory.
 struct Cache {
-    float *keys, *values;
+    void *keys, *values;
+    Format format;
     int32_t rows, stride;
 };
 
@@ -124,7 +125,7 @@ public:
             model.input_scales.resize(count * wide / GROUP);
             model.sums.resize(count * wide / GROUP);
         }
-        model.weights.resize(int64_t{model.threads->count()} * (cache.stride + 64));
+        model.weights.resize(int64_t{model.threads->count()} * QUERIES * cache.stride);
     }
 
     void run() {
@@ -225,24 +226,36 @@ private:
         });
     }
 
+    Memory memory(size_t layer, int row, int head) {
+        const int heads = model_.shape.heads, size = model_.shape.width / heads;
+        const int64_t at = (static_cast<int64_t>(layer) * cache_.rows + row) * heads + head;
+        const int64_t bytes = at * cache_.stride * size * (cache_.format == FLOAT32 ? 4 : 2);
+        return {cache_.format, size, static_cast<char*>(cache_.keys) + bytes,
+                static_cast<char*>(cache_.values) + bytes};
+    }
+
+    // How many tokens from number m on are behind one another in a row.
+    int run_of(int m) {
+        int end = m + 1;
+        while (end < count_ && rows_[end] == rows_[m] && positions_[end] == positions_[m] + end - m) end++;
+        return end - m;
+    }
+
     // From queries, keys and values in `wide` to `y`; a part is a head.
     void attend(size_t layer) {
         const int heads = model_.shape.heads, width = model_.shape.width, size = width / heads;
-        const int64_t stride = cache_.stride, one = stride * size;  // of a row's head
-        const int64_t first = static_cast<int64_t>(layer) * cache_.rows * heads;
         model_.threads->run(heads, [&](int head, int thread) {
+            const float* queries = model_.wide.data() + head * size;
+            float* weights = model_.weights.data() + int64_t{thread} * QUERIES * cache_.stride;
             for (int m = 0; m < count_; m++) {
-                const float* key = model_.wide.data() + int64_t{m} * 3 * width + width + head * size;
-                const int64_t at = (first + int64_t{rows_[m]} * heads + head) * one;
-                for (int d = 0; d < size; d++) cache_.keys[at + d * stride + positions_[m]] = key[d];
-                std::memcpy(cache_.values + at + int64_t{positions_[m]} * size, key + width, size * sizeof(float));
+                const float* key = queries + int64_t{m} * 3 * width + width;
+                model_.kernels->remember(memory(layer, rows_[m], head), positions_[m], key, key + width);
             }
-            float* weights = model_.weights.data() + int64_t{thread} * (stride + 64);
-            for (int m = 0; m < count_; m++) {
-                const float* query = model_.wide.data() + int64_t{m} * 3 * width + head * size;
-                const int64_t at = (first + int64_t{rows_[m]} * heads + head) * one;
-                model_.kernels->attend(query, cache_.keys + at, cache_.values + at, positions_[m] + 1, size,
-                                       cache_.stride, weights, model_.y.data() + int64_t{m} * width + head * size);
+            for (int m = 0, count; m < count_; m += count) {
+                count = run_of(m);
+                model_.kernels->attend(memory(layer, rows_[m], head), positions_[m], count,
+                                       queries + int64_t{m} * 3 * width, 3 * width, weights,
+                                       model_.y.data() + int64_t{m} * width + head * size, width);
             }
         });
     }

@@ -3,6 +3,8 @@
 // The order in which the terms of an output are added never depends on how many rows are computed
 // together or which thread does it. A token's scores are therefore the same bits alone, in a batch,
 // and in a prompt read at once.
+#include <algorithm>
+
 #include "kernels.h"
 #include "simd.h"
 
@@ -20,8 +22,11 @@ constexpr int FEW_ROWS = WIDTH == 16 ? 8 : WIDTH == 8 ? 2 : 1;
 constexpr int MANY_ROWS = WIDTH == 16 ? 4 : FEW_ROWS, MANY_BLOCKS = WIDTH == 16 ? 2 : 1;
 
 // Blocks at a time of a single row: as many streams through memory as keep it busy. Prefetching by
-// hand made it slower.
+// hand made it slower; several rows read fewer streams, and gain from it.
 constexpr int STREAMS = WIDTH == 16 ? 8 : 4, INTEGER_STREAMS = WIDTH == 16 ? 8 : 2;
+
+// Bytes, of all streams, from what several rows multiply to what is asked of memory meanwhile.
+constexpr int AHEAD = 4096;
 
 // Inputs after which the next rows have their turn: that much of the matrix stays in the cache.
 constexpr int DEPTH = 768;
@@ -31,7 +36,7 @@ inline Floats start(const float* bias, int at) { return bias ? load(bias + at) :
 // ------------------------------------------------------------------ products in floating point
 
 // y[m, n] (+)= sum_k x[m, k] W[k, n] for M rows and N blocks of outputs, `depth` inputs from `first` on.
-// With FETCH, it also asks memory for the same inputs of the N blocks after these.
+// With FETCH, it also asks memory for what comes after.
 template <class T, int M, int N, bool FETCH>
 inline void tile(const Rows& x, int row, const Matrix& w, const float* bias, float* y, int block, int first,
                  int depth) {
@@ -47,7 +52,8 @@ inline void tile(const Rows& x, int row, const Matrix& w, const float* bias, flo
             }
     _Pragma("GCC unroll 4") for (int k = 0; k < depth; k++) {
         if constexpr (FETCH)
-            UNROLL for (int n = 0; n < N; n++) __builtin_prefetch(data + (N + n) * stride + k * BLOCK, 0, 2);
+            UNROLL for (int n = 0; n < N; n++)
+                __builtin_prefetch(data + n * stride + k * BLOCK + AHEAD / N / sizeof(T));
         Floats weights[N][PARTS];
         UNROLL for (int n = 0; n < N; n++)
             UNROLL for (int p = 0; p < PARTS; p++)
@@ -66,11 +72,11 @@ inline void tile(const Rows& x, int row, const Matrix& w, const float* bias, flo
             }
 }
 
-// All rows, M at a time, then the rest. The first rows wait for memory; the second fetch what comes next.
+// All rows, M at a time, then the rest. The first wait for memory, the others find all in the cache.
 template <class T, int M, int N>
 void tiles(const Rows& x, int row, const Matrix& w, const float* bias, float* y, int block, int first, int depth) {
     for (; row + M <= x.count; row += M)
-        if (row == M && N > 1)
+        if (row == 0 && M > 2)
             tile<T, M, N, true>(x, row, w, bias, y, block, first, depth);
         else
             tile<T, M, N, false>(x, row, w, bias, y, block, first, depth);
@@ -196,6 +202,7 @@ inline void integer_tile(const Rows& x, int row, const Matrix& w, const float* b
                 const uint8_t* from = data + n * stride + g * BYTES + k / STEP * BLOCK * 4;
                 UNROLL for (int p = 0; p < PARTS; p++) {
                     const Bytes bytes = load_bytes(from + p * WIDTH * 4);
+                    if constexpr (M > 1) __builtin_prefetch(from + p * WIDTH * 4 + AHEAD / N);
                     UNROLL for (int m = 0; m < M; m++) {
                         const int8_t* in = inputs + static_cast<int64_t>(m) * groups * GROUP + g * GROUP + k;
                         if constexpr (F == INT8) {
@@ -357,25 +364,35 @@ void add_norm(const float* x, float* y, const float* gain, const float* bias, fl
         store(y + i, (load(y + i) - mean) * scale * load(gain + i) + load(bias + i));
 }
 
-void attend(const float* query, const float* keys, const float* values, int tokens, int size, int stride,
-            float* weights, float* out) {
+// ------------------------------------------------------------------ attention
+
+// Scores of M queries with the first `tokens` tokens, and those that share their last SPAN.
+template <class T, int M>
+inline void scores(const T* keys, int tokens, int size, const float* queries, int64_t apart, float* weights,
+                   int64_t room) {
+    constexpr int N = M == 1 ? std::min(8, SPAN / WIDTH) : WIDTH == 16 ? 4 : 2;  // vectors at a time
     const float scale = 1.0f / std::sqrt(static_cast<float>(size));
-    constexpr int SPAN = 4 * WIDTH;  // the cache has room for the tokens a vector reads too far
-    const int end = padded(tokens, SPAN);
-    for (int s = 0; s < end; s += SPAN) {
-        Floats acc[4] = {};
+    for (int s = 0; s < padded(tokens, SPAN); s += N * WIDTH) {
+        const T* from = keys + int64_t{s / SPAN} * size * SPAN + s % SPAN;
+        Floats acc[M][N] = {};
         for (int d = 0; d < size; d++) {
-            const Floats factor = splat(query[d]);
-            UNROLL for (int j = 0; j < 4; j++) acc[j] += factor * load(keys + d * stride + s + j * WIDTH);
+            Floats key[N];
+            UNROLL for (int n = 0; n < N; n++) key[n] = load(from + d * SPAN + n * WIDTH);
+            UNROLL for (int m = 0; m < M; m++) {
+                const Floats factor = splat(queries[m * apart + d]);
+                UNROLL for (int n = 0; n < N; n++) acc[m][n] += factor * key[n];
+            }
         }
-        UNROLL for (int j = 0; j < 4; j++) store(weights + s + j * WIDTH, acc[j] * scale);
+        UNROLL for (int m = 0; m < M; m++)
+            UNROLL for (int n = 0; n < N; n++) store(weights + m * room + s + n * WIDTH, acc[m][n] * scale);
     }
+}
+
+// Scores of `tokens` tokens become e^(score - the highest), those up to `end` 0; returns 1 / their sum.
+inline float weigh_tokens(float* weights, int tokens, int end) {
     for (int s = tokens; s < end; s++) weights[s] = -INFINITY;
     Floats best = splat(-INFINITY);
-    for (int s = 0; s < end; s += WIDTH) {
-        const Floats v = load(weights + s);
-        best = v > best ? v : best;
-    }
+    for (int s = 0; s < end; s += WIDTH) best = max(load(weights + s), best);
     const float top = largest(best);
     Floats total{};
     for (int s = 0; s < end; s += WIDTH) {
@@ -383,17 +400,78 @@ void attend(const float* query, const float* keys, const float* values, int toke
         store(weights + s, v);
         total += v;
     }
-    const float share = 1.0f / sum(total);
-    for (int d = 0; d < size; d += 4 * WIDTH) {
-        const int parts = size - d < 4 * WIDTH ? (size - d) / WIDTH : 4;
-        Floats acc[4] = {};
-        for (int s = 0; s < tokens; s++) {
-            const Floats weight = splat(weights[s]);
-            for (int j = 0; j < parts; j++) acc[j] += weight * load(values + s * size + d + j * WIDTH);
-        }
-        for (int j = 0; j < parts; j++) store(out + d + j * WIDTH, acc[j] * share);
+    return 1.0f / sum(total);
+}
+
+// Numbers d to d + N * WIDTH of what M queries mix, the first of `tokens` tokens, each other of one more.
+template <class T, int M, int N>
+inline void mix(const T* values, int tokens, int size, int d, const float* weights, int64_t room,
+                const float* shares, float* out, int64_t out_apart) {
+    Floats acc[M][N] = {};
+    const auto add = [&](int s, int m) {
+        const Floats weight = splat(weights[m * room + s]);
+        UNROLL for (int n = 0; n < N; n++) acc[m][n] += weight * load(values + int64_t{s} * size + d + n * WIDTH);
+    };
+    for (int s = 0; s < tokens; s++)
+        UNROLL for (int m = 0; m < M; m++) add(s, m);
+    UNROLL for (int more = 1; more < M; more++)
+        UNROLL for (int m = more; m < M; m++) add(tokens + more - 1, m);
+    UNROLL for (int m = 0; m < M; m++)
+        UNROLL for (int n = 0; n < N; n++) store(out + m * out_apart + d + n * WIDTH, acc[m][n] * shares[m]);
+}
+
+template <class T, int M>
+void attend_together(const Memory& memory, int position, const float* queries, int64_t apart, float* weights,
+                     float* out, int64_t out_apart) {
+    constexpr int N = M == 1 ? std::min(8, SPAN / WIDTH) : WIDTH == 16 ? 4 : 2;
+    const T* values = static_cast<const T*>(memory.values);
+    const int tokens = position + 1, end = padded(position + M, SPAN), size = memory.size;
+    scores<T, M>(static_cast<const T*>(memory.keys), position + M, size, queries, apart, weights, end);
+    float shares[M];
+    for (int m = 0; m < M; m++) shares[m] = weigh_tokens(weights + m * end, tokens + m, end);
+    int d = 0;
+    for (; d + N * WIDTH <= size; d += N * WIDTH)
+        mix<T, M, N>(values, tokens, size, d, weights, end, shares, out, out_apart);
+    for (; d < size; d += WIDTH)
+        mix<T, M, 1>(values, tokens, size, d, weights, end, shares, out, out_apart);
+}
+
+template <class T>
+void attend(const Memory& memory, int position, int count, const float* queries, int64_t apart, float* weights,
+            float* out, int64_t out_apart) {
+    int m = 0;
+    for (; m + QUERIES <= count; m += QUERIES)
+        attend_together<T, QUERIES>(memory, position + m, queries + m * apart, apart, weights, out + m * out_apart,
+                                    out_apart);
+    for (; m < count; m++)
+        attend_together<T, 1>(memory, position + m, queries + m * apart, apart, weights, out + m * out_apart,
+                              out_apart);
+}
+
+void attend(const Memory& memory, int position, int count, const float* queries, int64_t apart, float* weights,
+            float* out, int64_t out_apart) {
+    const auto of_format = memory.format == FLOAT32 ? attend<float> : attend<Half>;
+    of_format(memory, position, count, queries, apart, weights, out, out_apart);
+}
+
+template <class T>
+void remember(const Memory& memory, int position, const float* key, const float* value) {
+    T* keys = static_cast<T*>(memory.keys) + int64_t{position / SPAN} * memory.size * SPAN + position % SPAN;
+    T* values = static_cast<T*>(memory.values) + int64_t{position} * memory.size;
+    for (int d = 0; d < memory.size; d += WIDTH) {
+        T lanes[WIDTH];
+        store(lanes, load(key + d));
+        for (int i = 0; i < WIDTH; i++) keys[(d + i) * SPAN] = lanes[i];
+        store(values + d, load(value + d));
     }
 }
+
+void remember(const Memory& memory, int position, const float* key, const float* value) {
+    const auto of_format = memory.format == FLOAT32 ? remember<float> : remember<Half>;
+    of_format(memory, position, key, value);
+}
+
+// ------------------------------------------------------------------ of logits
 
 float log_prob(const float* logits, int count, int target) {
     float top = logits[0];
@@ -463,6 +541,6 @@ double weigh(const float* scores, int count, float top, double temperature, floa
 #define TEXT_OF(isa) #isa
 #define TEXT(isa) TEXT_OF(isa)
 extern const Kernels TABLE(GPT1_ISA);
-const Kernels TABLE(GPT1_ISA) = {TEXT(GPT1_ISA), product, quantize_row, activate, add_norm, attend, log_prob, embed, highest, weigh};
+const Kernels TABLE(GPT1_ISA) = {TEXT(GPT1_ISA), product, quantize_row, activate, add_norm, remember, attend, log_prob, embed, highest, weigh};
 
 }  // namespace gpt1

@@ -12,6 +12,8 @@ enum Activation : int32_t { GELU = 0, RELU = 1, SILU = 2 };
 
 constexpr int GROUP = 64;  // inputs that share a scale in INT8 and INT4
 constexpr int BLOCK = 16;  // outputs that lie side by side
+constexpr int SPAN = 64;   // tokens whose keys lie side by side
+constexpr int QUERIES = 4; // queries that share a pass over keys and values
 
 // A matrix of `inputs` x `outputs`.
 //
@@ -36,6 +38,14 @@ struct Rows {
     int count, width;
 };
 
+// What one head of a row of the cache holds: keys [tokens / SPAN][size][SPAN] and values [tokens][size], both
+// FLOAT32 or both FLOAT16.
+struct Memory {
+    Format format;
+    int32_t size;
+    void *keys, *values;
+};
+
 struct Kernels {
     const char* name;
     // y[m, n] = bias[n] + sum_k x[m, k] W[k, n] for begin <= n < end; begin is a multiple of BLOCK, end is
@@ -46,9 +56,13 @@ struct Kernels {
     // y = layer_norm(x + y) * gain + bias
     void (*add_norm)(const float* x, float* y, const float* gain, const float* bias, float epsilon,
                      int width);
-    // One query of one head; keys (size, stride), values (tokens, size).
-    void (*attend)(const float* query, const float* keys, const float* values, int tokens, int size,
-                   int stride, float* weights, float* out);
+    // Put a token's key and value in its place.
+    void (*remember)(const Memory& memory, int position, const float* key, const float* value);
+    // `count` queries of tokens behind one another, the first at `position`: each sees the tokens up to its own.
+    // Queries are `apart` numbers apart, outputs `out_apart`; weights have room for QUERIES times the tokens, of
+    // which there are whole SPANs.
+    void (*attend)(const Memory& memory, int position, int count, const float* queries, int64_t apart,
+                   float* weights, float* out, int64_t out_apart);
     // Log-probability of `target` among `count` logits, in nats.
     float (*log_prob)(const float* logits, int count, int target);
     // Row `index` of a token table.

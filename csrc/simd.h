@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "halves.h"
+
 #if defined(__AVX2__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
@@ -64,6 +66,20 @@ inline Floats load(const Half* p) {
     const Floats scaled = reinterpret_cast<Floats>(magnitude) * 0x1p112f;
     const Words result = reinterpret_cast<Words>(scaled) | sign;
     return reinterpret_cast<Floats>(result);
+#endif
+}
+
+// Beyond the largest number of float16 it is that.
+inline void store(Half* p, Floats v) {
+    constexpr float LARGEST = 65504;
+    v = v > LARGEST ? splat(LARGEST) : v;
+    v = v < -LARGEST ? splat(-LARGEST) : v;
+#if defined(__AVX512F__)
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(reinterpret_cast<__m512>(v), 0));
+#elif defined(__AVX2__)
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(reinterpret_cast<__m256>(v), 0));
+#else
+    for (int i = 0; i < WIDTH; i++) p[i].bits = gpt1::to_half(v[i]);
 #endif
 }
 

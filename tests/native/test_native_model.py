@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from gpt1.config import GPTConfig
 from gpt1.model import GPT
-from gpt1.native.library import KERNELS, kernels
+from gpt1.native.library import KERNELS, SPAN, kernels
 from gpt1.native.model import CHUNK, NativeModel, supports
 from gpt1.native.weights import Tensor
 
 pytestmark = pytest.mark.skipif(kernels() is None, reason="the C++ kernels were not built")
 
-CONFIG = GPTConfig(vocab_size=201, n_positions=64, n_embd=96, n_layer=2, n_head=3)
+CONFIG = GPTConfig(vocab_size=201, n_positions=160, n_embd=96, n_layer=2, n_head=3)
 FORMATS = ("float32", "float16", "bfloat16", "int8", "int4")
 each_format = pytest.mark.parametrize("form", FORMATS)
 each_kernel = pytest.mark.parametrize("instructions", [k for k in KERNELS if kernels(k)])
@@ -88,7 +88,7 @@ def test_lower_precision_is_near(instructions: str, form: str, bound: float) -> 
 @each_format
 @settings(max_examples=10)
 @given(
-    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=4),
+    lengths=st.lists(st.integers(1, 40) | st.integers(1, 150), min_size=1, max_size=4),
     threads=st.integers(1, 3),
     chance=st.integers(0, 99).map(random.Random),
 )
@@ -126,14 +126,58 @@ def test_more_tokens_than_a_pass_takes() -> None:
     np.testing.assert_allclose(states @ table.T, found, atol=2e-5, rtol=0)
 
 
-def test_a_row_can_be_copied() -> None:
-    model, ids = native(), text(20)
-    cache, places = model.new_cache(2), range(19)
-    model.read(cache, ids[:19], [0] * 19, places, [])
-    cache.copy_row(0, 1)
-    both = model.read(cache, ids[19:] * 2, [0, 1], [19, 19], [0, 1])
-    np.testing.assert_array_equal(both[0], both[1])
-    np.testing.assert_array_equal(both[0], read_whole(model, ids)[19])
+@pytest.mark.parametrize("kept", [1, SPAN - 1, SPAN, SPAN + 1, 2 * SPAN + 5])
+@pytest.mark.parametrize("form", ["float32", "int8"])
+def test_the_beginning_of_a_row_can_be_copied(form: str, kept: int) -> None:
+    model, ids = native(form=form), text(150)
+    cache, places = model.new_cache(2), range(150)
+    model.read(cache, ids, [0] * 150, places, [])
+    cache.copy_row(0, 1, kept)
+    rest = list(places)[kept:]
+    found = model.read(cache, ids[kept:], [1] * len(rest), rest, range(len(rest)))
+    np.testing.assert_array_equal(found, read_whole(model, ids)[kept:])
+
+
+@each_kernel
+@each_format
+def test_the_cache_holds_the_keys_and_values_of_torch(instructions: str, form: str) -> None:
+    """Rounded to float16 where the matrices are not of float32."""
+    model, ids = native(form=form, instructions=instructions), text(100)
+    cache, places = model.new_cache(1), range(100)
+    model.read(cache, ids, [0] * 100, places, [])
+    of_torch = torch_model()
+    expected_cache = of_torch.new_cache(1)
+    with torch.no_grad():
+        of_torch(torch.tensor([ids]), cache=expected_cache)
+    keys, values = expected_cache.data[0, :, 0, :, :100].numpy()
+    found_keys = cache.keys[0, 0].swapaxes(2, 3).reshape(CONFIG.n_head, -1, CONFIG.head_size)
+    bound = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 3e-2, "int8": 0.1, "int4": 1.0}[form]
+    for found, wanted in [(found_keys, keys), (cache.values[0, 0], values)]:
+        assert found.dtype == ("float32" if form == "float32" else "float16")
+        np.testing.assert_allclose(found[:, :100], wanted, atol=bound, rtol=1e-3)
+
+
+@each_kernel
+def test_rounding_to_float16_is_to_the_nearest_and_ends_at_its_largest_number(
+    instructions: str,
+) -> None:
+    """Both caches are of the same matrices, which float16 can hold."""
+    weights = {name: tensor.array.copy() for name, tensor in tensors(torch_model()).items()}
+    weights["h.0.attn.c_attn.weight"][:, 1::5] *= 2**-16
+    halves = {name: array.astype(np.float16) for name, array in weights.items()}
+    stored = {name: Tensor("float32", array.astype(np.float32)) for name, array in halves.items()}
+    stored["h.0.attn.c_attn.bias"].array[::5] = 1e5
+    stored["h.0.attn.c_attn.bias"].array[1::5] = 2e-6
+    ids, caches = text(100), []
+    for form in ("float32", "float16"):
+        model = NativeModel(CONFIG, stored, form, instructions=instructions)
+        caches.append(model.new_cache(1))
+        logits = model.read(caches[-1], ids, [0] * 100, range(100), range(100))
+        assert np.isfinite(logits).all()
+    exact, rounded = caches
+    assert 0 < exact.keys[exact.keys > 0].min() < np.finfo(np.float16).tiny
+    for wide, narrow in [(exact.keys, rounded.keys), (exact.values, rounded.values)]:
+        np.testing.assert_array_equal(narrow[0], wide[0].clip(-65504, 65504).astype(np.float16))
 
 
 @pytest.mark.parametrize(("n_embd", "n_head"), [(24, 1), (32, 4), (40, 5)])

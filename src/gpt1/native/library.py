@@ -33,6 +33,9 @@ GROUP = 64
 BLOCK = 16
 """Outputs that lie side by side."""
 
+SPAN = 64
+"""Tokens whose keys lie side by side; a cache has room for whole ones."""
+
 KERNELS = ("avx512", "avx2", "neon", "portable")
 """Instruction sets there are kernels for; avx512 is that with VNNI, neon that with dot products."""
 
@@ -84,6 +87,7 @@ class Cache(Structure):
     _fields_ = [
         ("keys", c_void_p),
         ("values", c_void_p),
+        ("format", c_int32),
         ("rows", c_int32),
         ("stride", c_int32),
     ]

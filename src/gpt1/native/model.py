@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from gpt1.config import GPTConfig
 from gpt1.native.library import (
     ACTIVATIONS,
+    FORMATS,
     MATRICES,
     NORMS,
+    SPAN,
     Cache,
     Layer,
     Matrix,
@@ -29,9 +31,6 @@ from gpt1.native.weights import Arena, Tensor, forget, layout, pack, padded, pla
 
 CHUNK = 256
 """Tokens read in one pass; what is longer takes several."""
-
-ROOM = 64
-"""Tokens the cache has room for are a multiple of this: the kernels read whole vectors."""
 
 
 def supports(config: GPTConfig) -> bool:
@@ -67,25 +66,31 @@ class NativeCache:
         config: Of the model it is for.
         rows: Texts it holds.
         capacity: Tokens it has room for, each row.
+        form: Number format of the keys and values: float32, or float16, where what is beyond its
+            largest number, 65,504, is that.
 
     Attributes:
-        keys: ``(n_layer, rows, n_head, head_size, stride)``, float32; stride is the capacity,
-            rounded up to a multiple of `ROOM`.
-        values: ``(n_layer, rows, n_head, stride, head_size)``, float32.
+        keys: ``(n_layer, rows, n_head, stride // SPAN, head_size, SPAN)``; stride is the capacity,
+            rounded up to a multiple of `gpt1.native.library.SPAN`.
+        values: ``(n_layer, rows, n_head, stride, head_size)``.
     """
 
-    def __init__(self, config: GPTConfig, rows: int, capacity: int) -> None:
-        stride = padded(capacity, ROOM)
+    def __init__(self, config: GPTConfig, rows: int, capacity: int, form: str = "float32") -> None:
+        stride = padded(capacity, SPAN)
         heads = (config.n_layer, rows, config.n_head)
-        shapes = [(*heads, config.head_size, stride), (*heads, stride, config.head_size)]
-        arena = Arena(Arena.size_of(*((shape, "float32") for shape in shapes)))
-        self.keys, self.values = (arena.take(shape, "float32") for shape in shapes)
+        keys = (*heads, stride // SPAN, config.head_size, SPAN)
+        values = (*heads, stride, config.head_size)
+        arena = Arena(Arena.size_of((keys, form), (values, form)))
+        self.keys, self.values = arena.take(keys, form), arena.take(values, form)
         self.capacity = capacity
-        self._as_parameter_ = Cache(self.keys.ctypes.data, self.values.ctypes.data, rows, stride)
+        self._as_parameter_ = Cache(
+            self.keys.ctypes.data, self.values.ctypes.data, FORMATS[form], rows, stride
+        )
 
     def copy_row(self, source: int, target: int, tokens: int | None = None) -> None:
         """Make a row hold the first tokens of another; default: all."""
-        self.keys[:, target, :, :, :tokens] = self.keys[:, source, :, :, :tokens]
+        spans = None if tokens is None else -(-tokens // SPAN)
+        self.keys[:, target, :, :spans] = self.keys[:, source, :, :spans]
         self.values[:, target, :, :tokens] = self.values[:, source, :, :tokens]
 
 
@@ -168,8 +173,12 @@ class NativeModel:
         return values.ctypes.data
 
     def new_cache(self, rows: int, capacity: int | None = None) -> NativeCache:
-        """An empty cache for ``capacity`` tokens a row (default: n_positions)."""
-        return NativeCache(self.config, rows, capacity or self.config.n_positions)
+        """An empty cache for ``capacity`` tokens a row (default: n_positions).
+
+        Keys and values are kept in float32 where the matrices are, and in float16 elsewhere.
+        """
+        form = "float32" if self.form == "float32" else "float16"
+        return NativeCache(self.config, rows, capacity or self.config.n_positions, form)
 
     def read(
         self,
