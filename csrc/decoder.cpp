@@ -11,6 +11,11 @@
 #include <sys/auxv.h>
 #endif
 
+#if defined(GPT1_AMX)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include "kernels.h"
 #include "threads.h"
 
@@ -28,14 +33,33 @@ bool has_dot_products() {
 }
 #endif
 
+#if defined(__x86_64__)
+bool has_avx512() {
+    return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+#endif
+
+#if defined(GPT1_AMX)
+// Linux gives a process the registers of AMX when it asks for them.
+bool has_amx() {
+    constexpr int REQUEST_PERMISSION = 0x1023, TILE_DATA = 18;
+    static const bool granted = has_avx512() && __builtin_cpu_supports("amx-tile") &&
+                                __builtin_cpu_supports("amx-int8") &&
+                                syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+    return granted;
+}
+#endif
+
 }  // namespace
 
 const Kernels* gpt1::find_kernels(const char* name) {
     const auto wanted = [&](const Kernels& k) { return !name || !std::strcmp(name, k.name); };
+#if defined(GPT1_AMX)
+    if (wanted(kernels_amx) && has_amx()) return &kernels_amx;
+#endif
 #if defined(__x86_64__)
-    if (wanted(kernels_avx512) && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-        return &kernels_avx512;
+    if (wanted(kernels_avx512) && has_avx512()) return &kernels_avx512;
     if (wanted(kernels_avx2) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
         __builtin_cpu_supports("f16c"))
         return &kernels_avx2;
@@ -72,7 +96,8 @@ struct Model {
     // Working memory, for as many rows as the largest pass so far.
     int rows = 0;
     std::vector<float> x, y, wide, input_scales, weights;
-    std::vector<int8_t> quantized;
+    struct alignas(64) Group { int8_t inputs[GROUP]; };
+    std::vector<Group> quantized;
     std::vector<int32_t> sums;
 };
 
@@ -117,13 +142,13 @@ public:
         const Shape& s = model.shape;
         if (count > model.rows) {
             model.rows = count;
-            const int64_t wide = padded(4 * s.width, GROUP);
+            const int64_t groups = int64_t{padded(count, 16)} * padded(4 * s.width, GROUP) / GROUP;
             model.x.resize(int64_t{count} * s.width);
             model.y.resize(int64_t{count} * s.width);
             model.wide.resize(int64_t{count} * 4 * s.width);
-            model.quantized.resize(count * wide);
-            model.input_scales.resize(count * wide / GROUP);
-            model.sums.resize(count * wide / GROUP);
+            model.quantized.resize(groups);
+            model.input_scales.resize(groups);
+            model.sums.resize(groups);
         }
         model.weights.resize(int64_t{model.threads->count()} * QUERIES * cache.stride);
     }
@@ -175,7 +200,7 @@ private:
     }
 
     Rows input(const float* values, int width, int count, Format format) {
-        const Rows rows{values, model_.quantized.data(), model_.input_scales.data(), model_.sums.data(), count,
+        const Rows rows{values, model_.quantized.data()->inputs, model_.input_scales.data(), model_.sums.data(), count,
                         width};
         if (format == INT8 || format == INT4) {
             if (count <= 2)

@@ -196,7 +196,7 @@ inline void integer_tile(const Rows& x, int row, const Matrix& w, const float* b
         UNROLL for (int m = 0; m < M; m++)
             UNROLL for (int n = 0; n < N; n++)
                 UNROLL for (int p = 0; p < PARTS; p++)
-                    dot[m][n][p] = Ints{} - ZERO * x.sums[(row + m) * groups + g];
+                    dot[m][n][p] = Ints{} - ZERO * x.sums[x.place(row, g) + m];
         for (int k = 0; k < GROUP; k += STEP) {
             UNROLL for (int n = 0; n < N; n++) {
                 const uint8_t* from = data + n * stride + g * BYTES + k / STEP * BLOCK * 4;
@@ -221,7 +221,7 @@ inline void integer_tile(const Rows& x, int row, const Matrix& w, const float* b
                     scales + (static_cast<int64_t>(n) * groups + g) * BLOCK + p * WIDTH));
                 UNROLL for (int m = 0; m < M; m++)
                     acc[m][n][p] += __builtin_convertvector(dot[m][n][p], Floats) *
-                                    (scale * x.scales[(row + m) * groups + g]);
+                                    (scale * x.scales[x.place(row, g) + m]);
             }
     }
     UNROLL for (int m = 0; m < M; m++)
@@ -279,10 +279,8 @@ void quantize_row(const Rows& x, int row) {
             *reinterpret_cast<Narrow*>(out + i) = __builtin_convertvector(q, Narrow);
             total += q;
         }
-        int32_t all = 0;
-        for (int i = 0; i < WIDTH; i++) all += total[i];
-        x.scales[row * groups + g] = scale;
-        x.sums[row * groups + g] = all;
+        x.scales[x.place(row, g)] = scale;
+        x.sums[x.place(row, g)] = sum(total);
     }
 }
 
@@ -305,21 +303,19 @@ void float_row(const Matrix& table, int index, float* out) {
     for (int i = 0; i < table.inputs; i++) out[i] = load(data + i * BLOCK + part)[index % WIDTH];
 }
 
+template <Format F>
 void integer_row(const Matrix& table, int index, float* out) {
-    const int groups = padded(table.inputs, GROUP) / GROUP, block = index / BLOCK, lane = index % BLOCK;
-    const uint8_t* data = static_cast<const uint8_t*>(table.data);
-    for (int i = 0; i < table.inputs; i++) {
-        const int64_t at = static_cast<int64_t>(block) * groups + i / GROUP;
-        const Half half{table.scales[at * BLOCK + lane]};
-        Half lanes[WIDTH] = {half};
+    constexpr int STEP = F == INT8 ? 4 : 8;  // inputs of which the bytes of a block lie together
+    const int groups = padded(table.inputs, GROUP) / GROUP, lane = index % BLOCK;
+    const int64_t first = int64_t{index / BLOCK} * groups;  // of the block's groups
+    const uint8_t* data = static_cast<const uint8_t*>(table.data) + first * GROUP / STEP * BLOCK * 4 + lane * 4;
+    for (int g = 0; g < groups; g++) {
+        Half lanes[WIDTH] = {Half{table.scales[(first + g) * BLOCK + lane]}};
         const float scale = load(lanes)[0];
-        if (table.format == INT8) {
-            const int64_t byte = (static_cast<int64_t>(block) * groups * GROUP / 4 + i / 4) * BLOCK * 4;
-            out[i] = scale * static_cast<int8_t>(data[byte + lane * 4 + i % 4]);
-        } else {
-            const int64_t byte = (static_cast<int64_t>(block) * groups * GROUP / 8 + i / 8) * BLOCK * 4;
-            const int both = data[byte + lane * 4 + i % 4];
-            out[i] = scale * ((i % 8 < 4 ? both & 15 : both >> 4) - 8);
+        for (int i = g * GROUP; i < std::min((g + 1) * GROUP, table.inputs); i++) {
+            const uint8_t byte = data[i / STEP * BLOCK * 4 + i % 4];
+            const int whole = F == INT8 ? static_cast<int8_t>(byte) : (i % 8 < 4 ? byte & 15 : byte >> 4) - 8;
+            out[i] = scale * static_cast<float>(whole);
         }
     }
 }
@@ -329,7 +325,8 @@ void embed(const Matrix& table, int index, float* out) {
         case FLOAT32: return float_row<float>(table, index, out);
         case FLOAT16: return float_row<Half>(table, index, out);
         case BFLOAT16: return float_row<BFloat>(table, index, out);
-        default: return integer_row(table, index, out);
+        case INT8: return integer_row<INT8>(table, index, out);
+        case INT4: return integer_row<INT4>(table, index, out);
     }
 }
 

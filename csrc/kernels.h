@@ -29,13 +29,20 @@ struct Matrix {
     const uint16_t* scales;
 };
 
-// Rows of activations, and, for INT8 and INT4, the same in 8 bits: each group of inputs times its scale.
+// Rows of activations, and, for INT8 and INT4, the same in 8 bits: each group of inputs times its scale. These have
+// memory for a multiple of 16 rows.
 struct Rows {
     const float* values;   // (count, width)
     int8_t* quantized;     // (count, padded width)
-    float* scales;         // (count, groups)
-    int32_t* sums;         // (count, groups): of the quantized inputs
+    float* scales;         // [count / 16][groups][16]
+    int32_t* sums;         // as the scales: of the quantized inputs
     int count, width;
+
+    // Where scale and sum of a group of a row are; those of the next row lie beside them, up to a multiple of 16.
+    int64_t place(int row, int group) const {
+        const int groups = (width + GROUP - 1) / GROUP;
+        return (int64_t{row / 16} * groups + group) * 16 + row % 16;
+    }
 };
 
 // What one head of a row of the cache holds: keys [tokens / SPAN][size][SPAN] and values [tokens][size], both
@@ -76,6 +83,7 @@ struct Kernels {
 DECLARE(portable)
 DECLARE(avx2)
 DECLARE(avx512)
+DECLARE(amx)
 DECLARE(neon)
 #undef DECLARE
 

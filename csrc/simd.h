@@ -110,11 +110,21 @@ inline float sum(Floats v) {  // always in the same order
     return lanes[0];
 }
 
+#if defined(__AVX512F__)
+inline float largest(Floats v) { return _mm512_reduce_max_ps(reinterpret_cast<__m512>(v)); }
+inline int32_t sum(Ints v) { return _mm512_reduce_add_epi32(reinterpret_cast<__m512i>(v)); }
+#else
 inline float largest(Floats v) {
     float best = v[0];
     for (int i = 1; i < WIDTH; i++) best = v[i] > best ? v[i] : best;
     return best;
 }
+inline int32_t sum(Ints v) {
+    int32_t all = 0;
+    for (int i = 0; i < WIDTH; i++) all += v[i];
+    return all;
+}
+#endif
 
 // e^x to about one unit in the last place, as Cephes computes it; 0 below -87.3.
 inline Floats exp(Floats x) {

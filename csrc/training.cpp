@@ -71,6 +71,9 @@ extern "C" {
 EXPORT const Gradients* gpt1_gradients(const char* name) {
     const Kernels* found = find_kernels(name);
     const auto named = [&](const Kernels& kernels) { return found == &kernels; };
+#if defined(GPT1_AMX)
+    if (named(kernels_amx)) return &gradients_avx512;
+#endif
 #if defined(__x86_64__)
     if (named(kernels_avx512)) return &gradients_avx512;
     if (named(kernels_avx2)) return &gradients_avx2;

@@ -114,6 +114,17 @@ def test_a_token_has_the_same_bits_however_it_is_read(
                 np.testing.assert_array_equal(found, alone[row][place])
 
 
+@pytest.mark.skipif(kernels("amx") is None, reason="this processor has no AMX")
+@pytest.mark.parametrize("form", ["int8", "int4"])
+@pytest.mark.parametrize(("n_embd", "n_head"), [(16, 1), (96, 3), (208, 1)])
+def test_tiles_of_amx_give_the_bits_of_avx512(form: str, n_embd: int, n_head: int) -> None:
+    config, ids = CONFIG.replace(n_embd=n_embd, n_head=n_head), text(150)
+    models = [native(config, form, instructions=name) for name in ("amx", "avx512")]
+    for count in (8, 9, 16, 17, 39, 150):
+        found, wanted = (read_whole(model, ids[:count]) for model in models)
+        np.testing.assert_array_equal(found, wanted)
+
+
 def test_more_tokens_than_a_pass_takes() -> None:
     config = CONFIG.replace(n_positions=CHUNK + 40)
     model, ids = native(config), text(CHUNK + 30)

@@ -36,8 +36,9 @@ BLOCK = 16
 SPAN = 64
 """Tokens whose keys lie side by side; a cache has room for whole ones."""
 
-KERNELS = ("avx512", "avx2", "neon", "portable")
-"""Instruction sets there are kernels for; avx512 is that with VNNI, neon that with dot products."""
+KERNELS = ("amx", "avx512", "avx2", "neon", "portable")
+"""Instruction sets there are kernels for; avx512 is that with VNNI, amx that with tiles of int8
+besides, neon that with dot products."""
 
 _NAMES = {"darwin": "libgpt1.dylib", "win32": "gpt1.dll"}
 
