@@ -44,8 +44,9 @@ bool has_avx512() {
 // Linux gives a process the registers of AMX when it asks for them.
 bool has_amx() {
     constexpr int REQUEST_PERMISSION = 0x1023, TILE_DATA = 18;
-    static const bool granted = has_avx512() && __builtin_cpu_supports("amx-tile") &&
-                                __builtin_cpu_supports("amx-int8") &&
+    static const bool granted = has_avx512() && __builtin_cpu_supports("avx512bf16") &&
+                                __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-int8") &&
+                                __builtin_cpu_supports("amx-bf16") &&
                                 syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
     return granted;
 }
@@ -96,8 +97,8 @@ struct Model {
     // Working memory, for as many rows as the largest pass so far.
     int rows = 0;
     std::vector<float> x, y, wide, input_scales, weights;
-    struct alignas(64) Group { int8_t inputs[GROUP]; };
-    std::vector<Group> quantized;
+    union alignas(64) Line { int8_t bytes[64]; uint16_t halves[32]; };
+    std::vector<Line> rounded;
     std::vector<int32_t> sums;
 };
 
@@ -146,7 +147,7 @@ public:
             model.x.resize(int64_t{count} * s.width);
             model.y.resize(int64_t{count} * s.width);
             model.wide.resize(int64_t{count} * 4 * s.width);
-            model.quantized.resize(groups);
+            model.rounded.resize(groups * GROUP * 2 * sizeof(uint16_t) / sizeof(Model::Line));
             model.input_scales.resize(groups);
             model.sums.resize(groups);
         }
@@ -186,7 +187,7 @@ public:
         for (int i = 0; i < wanted; i++)
             std::memcpy(y + int64_t{i} * width, model_.x.data() + int64_t{chosen[i]} * width, width * sizeof(float));
         if (states) std::memcpy(states, y, int64_t{wanted} * width * sizeof(float));
-        if (!logits) return;
+        if (!logits || !wanted) return;
         product(y, wanted, model_.tokens, nullptr, logits);
     }
 
@@ -200,13 +201,14 @@ private:
     }
 
     Rows input(const float* values, int width, int count, Format format) {
-        const Rows rows{values, model_.quantized.data()->inputs, model_.input_scales.data(), model_.sums.data(), count,
+        auto* rounded = model_.rounded.data();
+        const Rows rows{values, rounded->bytes, model_.input_scales.data(), model_.sums.data(), rounded->halves, count,
                         width};
-        if (format == INT8 || format == INT4) {
+        if (model_.kernels->rounds(format)) {
             if (count <= 2)
-                for (int m = 0; m < count; m++) model_.kernels->quantize_row(rows, m);
+                for (int m = 0; m < count; m++) model_.kernels->round_row(rows, m, format);
             else
-                model_.threads->run(count, [&](int m, int) { model_.kernels->quantize_row(rows, m); });
+                model_.threads->run(count, [&](int m, int) { model_.kernels->round_row(rows, m, format); });
         }
         return rows;
     }

@@ -40,7 +40,7 @@ inline Floats start(const float* bias, int at) { return bias ? load(bias + at) :
 template <class T, int M, int N, bool FETCH>
 inline void tile(const Rows& x, int row, const Matrix& w, const float* bias, float* y, int block, int first,
                  int depth) {
-    const int64_t ldy = w.outputs, stride = int64_t{w.inputs} * BLOCK;
+    const int64_t ldy = w.outputs, stride = block_size(w.format, w.inputs);
     const T* data = static_cast<const T*>(w.data) + block * stride + int64_t{first} * BLOCK;
     const float* in = x.values + int64_t{row} * x.width + first;
     Floats acc[M][N][PARTS];
@@ -50,19 +50,23 @@ inline void tile(const Rows& x, int row, const Matrix& w, const float* bias, flo
                 const int at = (block + n) * BLOCK + p * WIDTH;
                 acc[m][n][p] = first == 0 ? start(bias, at) : load_some(y + (row + m) * ldy + at, ldy - at);
             }
-    _Pragma("GCC unroll 4") for (int k = 0; k < depth; k++) {
-        if constexpr (FETCH)
+    const auto add = [&]<int INPUT>(int k) {  // the first or second of inputs k and k + 1
+        if constexpr (FETCH && (INPUT == 0 || sizeof(T) == 4))
             UNROLL for (int n = 0; n < N; n++)
-                __builtin_prefetch(data + n * stride + k * BLOCK + AHEAD / N / sizeof(T));
+                __builtin_prefetch(data + n * stride + (k + INPUT) * BLOCK + AHEAD / N / sizeof(T));
         Floats weights[N][PARTS];
         UNROLL for (int n = 0; n < N; n++)
             UNROLL for (int p = 0; p < PARTS; p++)
-                weights[n][p] = load(data + n * stride + k * BLOCK + p * WIDTH);
+                weights[n][p] = load_input<INPUT>(data + n * stride + k * BLOCK, p * WIDTH);
         UNROLL for (int m = 0; m < M; m++) {
-            const Floats factor = splat(in[int64_t{m} * x.width + k]);
+            const Floats factor = splat(in[int64_t{m} * x.width + k + INPUT]);
             UNROLL for (int n = 0; n < N; n++)
                 UNROLL for (int p = 0; p < PARTS; p++) acc[m][n][p] += factor * weights[n][p];
         }
+    };
+    _Pragma("GCC unroll 2") for (int k = 0; k < depth; k += 2) {
+        add.template operator()<0>(k);
+        add.template operator()<1>(k);
     }
     UNROLL for (int m = 0; m < M; m++)
         UNROLL for (int n = 0; n < N; n++)
@@ -257,7 +261,9 @@ void integer_product(const Rows& x, const Matrix& w, const float* bias, float* y
         integer_blocks<F, MANY_ROWS, MANY_BLOCKS>(x, w, bias, y, block, last);
 }
 
-void quantize_row(const Rows& x, int row) {
+bool rounds(Format format) { return format == INT8 || format == INT4; }
+
+void round_row(const Rows& x, int row, Format) {
     const int groups = padded(x.width, GROUP) / GROUP;
     const float* values = x.values + static_cast<int64_t>(row) * x.width;
     for (int g = 0; g < groups; g++) {
@@ -298,9 +304,12 @@ void product(const Rows& x, const Matrix& w, const float* bias, float* y, int be
 
 template <class T>
 void float_row(const Matrix& table, int index, float* out) {
-    const T* data = static_cast<const T*>(table.data) + int64_t{index / BLOCK} * table.inputs * BLOCK;
-    const int part = index % BLOCK / WIDTH * WIDTH;
-    for (int i = 0; i < table.inputs; i++) out[i] = load(data + i * BLOCK + part)[index % WIDTH];
+    const T* data = static_cast<const T*>(table.data) + index / BLOCK * block_size(table.format, table.inputs);
+    const int lane = index % BLOCK, part = lane / WIDTH * WIDTH;
+    for (int i = 0; i < table.inputs; i += 2) {
+        out[i] = load_input<0>(data + i * BLOCK, part)[lane % WIDTH];
+        out[i + 1] = load_input<1>(data + i * BLOCK, part)[lane % WIDTH];
+    }
 }
 
 template <Format F>
@@ -538,6 +547,6 @@ double weigh(const float* scores, int count, float top, double temperature, floa
 #define TEXT_OF(isa) #isa
 #define TEXT(isa) TEXT_OF(isa)
 extern const Kernels TABLE(GPT1_ISA);
-const Kernels TABLE(GPT1_ISA) = {TEXT(GPT1_ISA), product, quantize_row, activate, add_norm, remember, attend, log_prob, embed, highest, weigh};
+const Kernels TABLE(GPT1_ISA) = {TEXT(GPT1_ISA), product, rounds, round_row, activate, add_norm, remember, attend, log_prob, embed, highest, weigh};
 
 }  // namespace gpt1

@@ -12,12 +12,14 @@ enum Activation : int32_t { GELU = 0, RELU = 1, SILU = 2 };
 
 constexpr int GROUP = 64;  // inputs that share a scale in INT8 and INT4
 constexpr int BLOCK = 16;  // outputs that lie side by side
+constexpr int STEP = 32;   // inputs that a register of AMX holds in BFLOAT16
 constexpr int SPAN = 64;   // tokens whose keys lie side by side
 constexpr int QUERIES = 4; // queries that share a pass over keys and values
 
 // A matrix of `inputs` x `outputs`.
 //
-// FLOAT32, FLOAT16, BFLOAT16: [outputs / BLOCK][inputs][BLOCK].
+// FLOAT32, FLOAT16: [outputs / BLOCK][inputs][BLOCK].
+// BFLOAT16: [outputs / BLOCK][inputs / 2][BLOCK][2]; inputs are rounded up to a multiple of STEP.
 // INT8: [outputs / BLOCK][inputs / 4][BLOCK][4], signed.
 // INT4: [outputs / BLOCK][inputs / 8][BLOCK][4]; byte j holds inputs j (low half) and j + 4, plus 8.
 // Both: scales [outputs / BLOCK][inputs / GROUP][BLOCK], float16. All are padded with zeros.
@@ -29,13 +31,15 @@ struct Matrix {
     const uint16_t* scales;
 };
 
-// Rows of activations, and, for INT8 and INT4, the same in 8 bits: each group of inputs times its scale. These have
-// memory for a multiple of 16 rows.
+// Rows of activations, and what they are rounded to for products with some formats, which has memory for a multiple
+// of 16 rows: for INT8 and INT4, each group of inputs is its scale times numbers of 8 bits; with AMX, for BFLOAT16,
+// inputs are the sum of two numbers of that format.
 struct Rows {
     const float* values;   // (count, width)
     int8_t* quantized;     // (count, padded width)
     float* scales;         // [count / 16][groups][16]
     int32_t* sums;         // as the scales: of the quantized inputs
+    uint16_t* halves;      // [count / 16][width / STEP][2][16][STEP]
     int count, width;
 
     // Where scale and sum of a group of a row are; those of the next row lie beside them, up to a multiple of 16.
@@ -58,7 +62,9 @@ struct Kernels {
     // y[m, n] = bias[n] + sum_k x[m, k] W[k, n] for begin <= n < end; begin is a multiple of BLOCK, end is
     // one or the number of outputs; bias may be null.
     void (*product)(const Rows& x, const Matrix& w, const float* bias, float* y, int begin, int end);
-    void (*quantize_row)(const Rows& x, int row);
+    // Whether a product with such a matrix reads what round_row makes of the rows.
+    bool (*rounds)(Format format);
+    void (*round_row)(const Rows& x, int row, Format format);
     void (*activate)(Activation kind, float* x, int count);
     // y = layer_norm(x + y) * gain + bias
     void (*add_norm)(const float* x, float* y, const float* gain, const float* bias, float epsilon,
@@ -91,5 +97,10 @@ DECLARE(neon)
 const Kernels* find_kernels(const char* name);
 
 inline int padded(int n, int unit) { return (n + unit - 1) / unit * unit; }
+
+// Numbers of a block of a matrix in floating point.
+inline int64_t block_size(Format format, int inputs) {
+    return int64_t{format == BFLOAT16 ? padded(inputs, STEP) : inputs} * BLOCK;
+}
 
 }  // namespace gpt1

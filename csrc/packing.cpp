@@ -36,20 +36,22 @@ float best_scale(const float* x, int count, int low, int high) {
     return best;
 }
 
-template <class T>
-void pack(const T* w, int inputs, int outputs, int64_t input_stride, int64_t output_stride, T* data,
+// As many inputs lie together as TOGETHER says; what is left of a block is 0 already.
+template <class T, int TOGETHER = 1>
+void pack(const T* w, int inputs, int outputs, int64_t input_stride, int64_t output_stride, int64_t size, T* data,
           Threads& pool) {
     pool.run(padded(outputs, BLOCK) / BLOCK, [&](int block, int) {
-        T* to = data + static_cast<int64_t>(block) * inputs * BLOCK;
+        T* to = data + block * size;
         const int count = std::min(BLOCK, outputs - block * BLOCK);
         const T* from = w + block * BLOCK * output_stride;
-        if (count < BLOCK) std::memset(to, 0, static_cast<int64_t>(inputs) * BLOCK * sizeof(T));
-        if (count == BLOCK && output_stride == 1)
-            for (int i = 0; i < inputs; i++) std::memcpy(to + i * BLOCK, from + i * input_stride, BLOCK * sizeof(T));
-        else
-            for (int i = 0; i < inputs; i++)
+        for (int i = 0; i < inputs; i += TOGETHER, to += TOGETHER * BLOCK, from += TOGETHER * input_stride)
+            if (count == BLOCK && output_stride == 1)
+                for (int lane = 0; lane < BLOCK; lane++)
+                    for (int j = 0; j < TOGETHER; j++) to[lane * TOGETHER + j] = from[j * input_stride + lane];
+            else
                 for (int lane = 0; lane < count; lane++)
-                    to[i * BLOCK + lane] = from[i * input_stride + lane * output_stride];
+                    for (int j = 0; j < TOGETHER; j++)
+                        to[lane * TOGETHER + j] = from[j * input_stride + lane * output_stride];
     });
 }
 
@@ -57,16 +59,21 @@ void pack(const T* w, int inputs, int outputs, int64_t input_stride, int64_t out
 
 extern "C" {
 
-// Lay out w, of numbers of `size` bytes: input i of output o is at w[i * input_stride + o * output_stride].
-EXPORT void gpt1_pack(const void* w, int32_t size, int32_t inputs, int32_t outputs, int64_t input_stride,
+// Lay out w, whose format is one in floating point, in memory that is 0: input i of output o is at
+// w[i * input_stride + o * output_stride].
+EXPORT void gpt1_pack(const void* w, Format format, int32_t inputs, int32_t outputs, int64_t input_stride,
                       int64_t output_stride, void* data, int32_t threads) {
     Threads pool(threads);
-    if (size == 4)
-        pack(static_cast<const uint32_t*>(w), inputs, outputs, input_stride, output_stride,
-             static_cast<uint32_t*>(data), pool);
-    else
-        pack(static_cast<const uint16_t*>(w), inputs, outputs, input_stride, output_stride,
-             static_cast<uint16_t*>(data), pool);
+    const auto of_type = [&]<class T, int TOGETHER>(const T* from) {
+        pack<T, TOGETHER>(from, inputs, outputs, input_stride, output_stride, block_size(format, inputs),
+                          static_cast<T*>(data), pool);
+    };
+    switch (format) {
+        case FLOAT32: return of_type.template operator()<uint32_t, 1>(static_cast<const uint32_t*>(w));
+        case FLOAT16: return of_type.template operator()<uint16_t, 1>(static_cast<const uint16_t*>(w));
+        case BFLOAT16: return of_type.template operator()<uint16_t, 2>(static_cast<const uint16_t*>(w));
+        default: return;
+    }
 }
 
 // Quantize w: input i of output o is at w[i * input_stride + o * output_stride].

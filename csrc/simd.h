@@ -4,8 +4,10 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "halves.h"
+#include "kernels.h"
 
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -39,16 +41,6 @@ inline Floats splat(float x) { return x - Floats{}; }
 inline Floats load(const float* p) { return *reinterpret_cast<const FloatsAnywhere*>(p); }
 inline void store(float* p, Floats v) { *reinterpret_cast<FloatsAnywhere*>(p) = v; }
 
-inline Floats load(const BFloat* p) {
-#if defined(__AVX512F__)  // GCC would widen each half and join them
-    const Words wide = reinterpret_cast<Words>(
-        _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))));
-#else
-    const Words wide = __builtin_convertvector(*reinterpret_cast<const Halves*>(p), Words);
-#endif
-    return reinterpret_cast<Floats>(wide << 16);
-}
-
 inline Floats load(const Half* p) {
 #if defined(__AVX512F__)
     return reinterpret_cast<Floats>(
@@ -67,6 +59,18 @@ inline Floats load(const Half* p) {
     const Words result = reinterpret_cast<Words>(scaled) | sign;
     return reinterpret_cast<Floats>(result);
 #endif
+}
+
+// The first or second input of WIDTH outputs, from what a matrix holds of two inputs and a block.
+template <int INPUT, class T>
+inline Floats load_input(const T* pair, int output) {
+    if constexpr (std::is_same_v<T, BFloat>) {
+        Words both;
+        std::memcpy(&both, pair + 2 * output, sizeof both);
+        return reinterpret_cast<Floats>(INPUT == 0 ? both << 16 : both & 0xffff0000);
+    } else {
+        return load(pair + INPUT * gpt1::BLOCK + output);
+    }
 }
 
 // Beyond the largest number of float16 it is that.

@@ -125,6 +125,21 @@ def test_tiles_of_amx_give_the_bits_of_avx512(form: str, n_embd: int, n_head: in
         np.testing.assert_array_equal(found, wanted)
 
 
+@each_kernel
+@pytest.mark.parametrize(("n_embd", "n_head"), [(16, 1), (96, 3), (208, 1), (800, 5)])
+def test_products_with_bfloat16_do_not_round_what_they_multiply_to_it(
+    instructions: str, n_embd: int, n_head: int
+) -> None:
+    """The output layer beside float64: what is multiplied keeps 16 bits or more."""
+    config, ids = CONFIG.replace(n_embd=n_embd, n_head=n_head), text(70)
+    model = native(config, "bfloat16", instructions=instructions)
+    states, places = np.empty((70, n_embd), np.float32), range(70)
+    logits = model.read(model.new_cache(1), ids, [0] * 70, places, places, states=states)
+    table = torch_model(config).tokens_embed.weight.detach().bfloat16().double().numpy()
+    error = np.abs(logits - states.astype(np.float64) @ table.T)
+    assert (error <= 2**-16 * (np.abs(states) @ np.abs(table.T))).all()
+
+
 def test_more_tokens_than_a_pass_takes() -> None:
     config = CONFIG.replace(n_positions=CHUNK + 40)
     model, ids = native(config), text(CHUNK + 30)

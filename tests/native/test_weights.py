@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from gpt1.errors import CheckpointError
-from gpt1.native.library import GROUP, kernels
+from gpt1.native.library import BLOCK, GROUP, kernels
 from gpt1.native.weights import Arena, Packed, Tensor, layout, map_file, pack, unpack
 
 needs_library = pytest.mark.skipif(kernels() is None, reason="the C++ kernels were not built")
@@ -26,7 +26,10 @@ def unpacked(packed: Packed) -> NDArray[np.float32]:
         return unpack(tensor, packed.inputs, packed.outputs)
     data = packed.data.view(np.float16) if packed.format == "float16" else packed.data
     floats = Tensor(packed.format, data).floats()
-    return floats.transpose(1, 0, 2).reshape(packed.inputs, -1)[:, : packed.outputs]
+    if packed.format == "bfloat16":  # two inputs lie together
+        floats = floats.swapaxes(2, 3).reshape(len(floats), -1, BLOCK)
+    matrix = floats.transpose(1, 0, 2).reshape(floats.shape[1], -1)
+    return matrix[: packed.inputs, : packed.outputs]
 
 
 def test_the_layout_is_the_one_described() -> None:
