@@ -372,6 +372,13 @@ void add_norm(const float* x, float* y, const float* gain, const float* bias, fl
 
 // ------------------------------------------------------------------ attention
 
+// Ask memory for `count` numbers some lines behind these: a single query waits for keys and values.
+template <class T>
+inline void fetch(const T* from, int count, int lines = 32) {
+    for (int i = 0; i < count * static_cast<int>(sizeof(T)); i += 64)
+        __builtin_prefetch(reinterpret_cast<const char*>(from) + lines * 64 + i);
+}
+
 // Scores of M queries with the first `tokens` tokens, and those that share their last SPAN.
 template <class T, int M>
 inline void scores(const T* keys, int tokens, int size, const float* queries, int64_t apart, float* weights,
@@ -382,6 +389,7 @@ inline void scores(const T* keys, int tokens, int size, const float* queries, in
         const T* from = keys + int64_t{s / SPAN} * size * SPAN + s % SPAN;
         Floats acc[M][N] = {};
         for (int d = 0; d < size; d++) {
+            if constexpr (M == 1) fetch(from + d * SPAN, N * WIDTH);
             Floats key[N];
             UNROLL for (int n = 0; n < N; n++) key[n] = load(from + d * SPAN + n * WIDTH);
             UNROLL for (int m = 0; m < M; m++) {
@@ -418,8 +426,10 @@ inline void mix(const T* values, int tokens, int size, int d, const float* weigh
         const Floats weight = splat(weights[m * room + s]);
         UNROLL for (int n = 0; n < N; n++) acc[m][n] += weight * load(values + int64_t{s} * size + d + n * WIDTH);
     };
-    for (int s = 0; s < tokens; s++)
+    for (int s = 0; s < tokens; s++) {
+        if constexpr (M == 1) fetch(values + int64_t{s} * size + d, N * WIDTH);
         UNROLL for (int m = 0; m < M; m++) add(s, m);
+    }
     UNROLL for (int more = 1; more < M; more++)
         UNROLL for (int m = more; m < M; m++) add(tokens + more - 1, m);
     UNROLL for (int m = 0; m < M; m++)
@@ -433,6 +443,7 @@ void attend_together(const Memory& memory, int position, const float* queries, i
     const T* values = static_cast<const T*>(memory.values);
     const int tokens = position + 1, end = padded(position + M, SPAN), size = memory.size;
     scores<T, M>(static_cast<const T*>(memory.keys), position + M, size, queries, apart, weights, end);
+    if constexpr (M == 1) fetch(values, 32 * 64 / sizeof(T), 0);
     float shares[M];
     for (int m = 0; m < M; m++) shares[m] = weigh_tokens(weights + m * end, tokens + m, end);
     int d = 0;
