@@ -119,20 +119,20 @@ void integer_product(const Rows& x, const Matrix& w, const float* bias, float* y
 
 // ------------------------------------------------------------------ bfloat16
 
-constexpr int PIECE = ROWS * STEP;  // numbers of a register
+constexpr int PIECE = ROWS * LINE_INPUTS;  // numbers of a register
 
 // Steps after which the next blocks have their turn, if there are more rows than a tile has.
 constexpr int STEPS = 24;
 
 void round_row(const Rows& x, int row, Format format) {
     if (format != BFLOAT16) return kernels_avx512.round_row(x, row, format);
-    const int steps = padded(x.width, STEP) / STEP;
+    const int steps = padded(x.width, LINE_INPUTS) / LINE_INPUTS;
     const float* values = x.values + int64_t{row} * x.width;
-    uint16_t* to = x.halves + int64_t{row / ROWS} * steps * 2 * PIECE + row % ROWS * STEP;
+    uint16_t* to = x.halves + int64_t{row / ROWS} * steps * 2 * PIECE + row % ROWS * LINE_INPUTS;
     const auto narrow = [](__m512 first, __m512 second) {
         return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(second, first));
     };
-    for (int i = 0; i < x.width; i += STEP, to += 2 * PIECE) {
+    for (int i = 0; i < x.width; i += LINE_INPUTS, to += 2 * PIECE) {
         const __m512 first = _mm512_loadu_ps(values + i);
         const __m512 second = i + BLOCK < x.width ? _mm512_loadu_ps(values + i + BLOCK) : _mm512_setzero_ps();
         const __m512i both = narrow(first, second);
@@ -149,7 +149,7 @@ void round_row(const Rows& x, int row, Format format) {
 // null) before the `first`.
 template <int M, int N>
 void tile(const Rows& x, int row, const Matrix& w, const float* bias, float* y, int at, int first, int depth) {
-    const int steps = padded(x.width, STEP) / STEP, count = std::min(M * ROWS, x.count - row);
+    const int steps = padded(x.width, LINE_INPUTS) / LINE_INPUTS, count = std::min(M * ROWS, x.count - row);
     const int64_t ldy = w.outputs, stride = int64_t{steps} * PIECE, stride_x = 2 * stride;
     const uint16_t* weights = static_cast<const uint16_t*>(w.data) + at / BLOCK * stride + first * PIECE;
     const uint16_t* inputs = x.halves + row / ROWS * stride_x + first * 2 * PIECE;
@@ -201,7 +201,7 @@ void tiles(const Rows& x, const Matrix& w, const float* bias, float* y, int at, 
 }
 
 void bfloat_product(const Rows& x, const Matrix& w, const float* bias, float* y, int begin, int end) {
-    const int steps = padded(x.width, STEP) / STEP, together = x.count <= 2 * ROWS ? steps : STEPS;
+    const int steps = padded(x.width, LINE_INPUTS) / LINE_INPUTS, together = x.count <= 2 * ROWS ? steps : STEPS;
     configure(std::min(ROWS, x.count));
     for (int first = 0; first < steps; first += together) {
         const int depth = std::min(together, steps - first);

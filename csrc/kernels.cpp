@@ -372,24 +372,27 @@ void add_norm(const float* x, float* y, const float* gain, const float* bias, fl
 
 // ------------------------------------------------------------------ attention
 
-// Ask memory for `count` numbers some lines behind these: a single query waits for keys and values.
-template <class T>
-inline void fetch(const T* from, int count, int lines = 32) {
-    for (int i = 0; i < count * static_cast<int>(sizeof(T)); i += 64)
-        __builtin_prefetch(reinterpret_cast<const char*>(from) + lines * 64 + i);
+// Vectors of tokens or of numbers of one that M queries take at a time.
+template <int M>
+constexpr int VECTORS = M == 1 ? std::min(8, SPAN / WIDTH) : WIDTH == 16 ? 4 : 2;
+
+// Ask memory for some bytes: a single query waits for keys and values.
+constexpr int BEHIND = 2048;  // what is read
+inline void fetch(const void* from, int64_t bytes) {
+    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char*>(from) + i);
 }
 
 // Scores of M queries with the first `tokens` tokens, and those that share their last SPAN.
 template <class T, int M>
 inline void scores(const T* keys, int tokens, int size, const float* queries, int64_t apart, float* weights,
                    int64_t room) {
-    constexpr int N = M == 1 ? std::min(8, SPAN / WIDTH) : WIDTH == 16 ? 4 : 2;  // vectors at a time
+    constexpr int N = VECTORS<M>;
     const float scale = 1.0f / std::sqrt(static_cast<float>(size));
     for (int s = 0; s < padded(tokens, SPAN); s += N * WIDTH) {
         const T* from = keys + int64_t{s / SPAN} * size * SPAN + s % SPAN;
         Floats acc[M][N] = {};
         for (int d = 0; d < size; d++) {
-            if constexpr (M == 1) fetch(from + d * SPAN, N * WIDTH);
+            if constexpr (M == 1) fetch(from + d * SPAN + BEHIND / sizeof(T), N * WIDTH * sizeof(T));
             Floats key[N];
             UNROLL for (int n = 0; n < N; n++) key[n] = load(from + d * SPAN + n * WIDTH);
             UNROLL for (int m = 0; m < M; m++) {
@@ -427,7 +430,7 @@ inline void mix(const T* values, int tokens, int size, int d, const float* weigh
         UNROLL for (int n = 0; n < N; n++) acc[m][n] += weight * load(values + int64_t{s} * size + d + n * WIDTH);
     };
     for (int s = 0; s < tokens; s++) {
-        if constexpr (M == 1) fetch(values + int64_t{s} * size + d, N * WIDTH);
+        if constexpr (M == 1) fetch(values + int64_t{s} * size + d + BEHIND / sizeof(T), N * WIDTH * sizeof(T));
         UNROLL for (int m = 0; m < M; m++) add(s, m);
     }
     UNROLL for (int more = 1; more < M; more++)
@@ -439,11 +442,11 @@ inline void mix(const T* values, int tokens, int size, int d, const float* weigh
 template <class T, int M>
 void attend_together(const Memory& memory, int position, const float* queries, int64_t apart, float* weights,
                      float* out, int64_t out_apart) {
-    constexpr int N = M == 1 ? std::min(8, SPAN / WIDTH) : WIDTH == 16 ? 4 : 2;
+    constexpr int N = VECTORS<M>;
     const T* values = static_cast<const T*>(memory.values);
     const int tokens = position + 1, end = padded(position + M, SPAN), size = memory.size;
     scores<T, M>(static_cast<const T*>(memory.keys), position + M, size, queries, apart, weights, end);
-    if constexpr (M == 1) fetch(values, 32 * 64 / sizeof(T), 0);
+    if constexpr (M == 1) fetch(values, BEHIND);
     float shares[M];
     for (int m = 0; m < M; m++) shares[m] = weigh_tokens(weights + m * end, tokens + m, end);
     int d = 0;
@@ -558,6 +561,7 @@ double weigh(const float* scores, int count, float top, double temperature, floa
 #define TEXT_OF(isa) #isa
 #define TEXT(isa) TEXT_OF(isa)
 extern const Kernels TABLE(GPT1_ISA);
-const Kernels TABLE(GPT1_ISA) = {TEXT(GPT1_ISA), product, rounds, round_row, activate, add_norm, remember, attend, log_prob, embed, highest, weigh};
+const Kernels TABLE(GPT1_ISA) = {TEXT(GPT1_ISA), product,  rounds,   round_row, activate, add_norm,
+                                 remember,       attend,   log_prob, embed,     highest,  weigh};
 
 }  // namespace gpt1

@@ -12,14 +12,14 @@ enum Activation : int32_t { GELU = 0, RELU = 1, SILU = 2 };
 
 constexpr int GROUP = 64;  // inputs that share a scale in INT8 and INT4
 constexpr int BLOCK = 16;  // outputs that lie side by side
-constexpr int STEP = 32;   // inputs that a register of AMX holds in BFLOAT16
+constexpr int LINE_INPUTS = 32;  // of BFLOAT16 that a line of a register of AMX holds
 constexpr int SPAN = 64;   // tokens whose keys lie side by side
-constexpr int QUERIES = 4; // queries that share a pass over keys and values
+constexpr int QUERIES = 4;  // queries that share a pass over keys and values
 
 // A matrix of `inputs` x `outputs`.
 //
 // FLOAT32, FLOAT16: [outputs / BLOCK][inputs][BLOCK].
-// BFLOAT16: [outputs / BLOCK][inputs / 2][BLOCK][2]; inputs are rounded up to a multiple of STEP.
+// BFLOAT16: [outputs / BLOCK][inputs / 2][BLOCK][2]; inputs are rounded up to a multiple of LINE_INPUTS.
 // INT8: [outputs / BLOCK][inputs / 4][BLOCK][4], signed.
 // INT4: [outputs / BLOCK][inputs / 8][BLOCK][4]; byte j holds inputs j (low half) and j + 4, plus 8.
 // Both: scales [outputs / BLOCK][inputs / GROUP][BLOCK], float16. All are padded with zeros.
@@ -39,7 +39,7 @@ struct Rows {
     int8_t* quantized;     // (count, padded width)
     float* scales;         // [count / 16][groups][16]
     int32_t* sums;         // as the scales: of the quantized inputs
-    uint16_t* halves;      // [count / 16][width / STEP][2][16][STEP]
+    uint16_t* halves;      // [count / 16][width / LINE_INPUTS][2][16][LINE_INPUTS]
     int count, width;
 
     // Where scale and sum of a group of a row are; those of the next row lie beside them, up to a multiple of 16.
@@ -100,7 +100,7 @@ inline int padded(int n, int unit) { return (n + unit - 1) / unit * unit; }
 
 // Numbers of a block of a matrix in floating point.
 inline int64_t block_size(Format format, int inputs) {
-    return int64_t{format == BFLOAT16 ? padded(inputs, STEP) : inputs} * BLOCK;
+    return int64_t{format == BFLOAT16 ? padded(inputs, LINE_INPUTS) : inputs} * BLOCK;
 }
 
 }  // namespace gpt1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from gpt1.atomic import WORK_FOLDER
 from gpt1.config import CleaningConfig, PrepareConfig
 from gpt1.data import stages, work
 from gpt1.data.prepare import prepare
-from gpt1.data.workers import map_in_order
+from gpt1.data.workers import Workers
 from gpt1.errors import ConfigError, DataError
 
 WORDS = ["the", "cat", "sat", "on", "mat", "and", "dog", "ran", "home", "again"]
@@ -239,12 +240,28 @@ def test_there_is_at_least_one_worker(texts: Path, tmp_path: Path) -> None:
 
 
 def test_results_come_in_the_order_of_the_tasks() -> None:
-    assert list(map_in_order(abs, [3, -2, -1, 0] * 5, workers=2)) == [3, 2, 1, 0] * 5
+    with Workers(2) as workers:
+        assert list(workers.map_in_order(abs, [3, -2, -1, 0] * 5)) == [3, 2, 1, 0] * 5
+
+
+def test_workers_stay_for_what_comes_later() -> None:
+    before, started = set(multiprocessing.active_children()), []
+    with Workers(2) as workers:
+        for _ in range(2):
+            results = workers.map_in_order(abs, [-1, -2, -3])
+            assert [next(results) for _ in range(3)] == [1, 2, 3]
+            del results  # as if nobody asked whether there is more
+            started.append(set(multiprocessing.active_children()) - before)
+    assert started[0] == started[1]
+    assert len(started[0]) == 2
+    assert not started[0] & set(multiprocessing.active_children())
 
 
 def test_an_error_in_a_worker_is_an_error_here() -> None:
-    with pytest.raises(DataError, match="there is no file nowhere"):
-        list(map_in_order(_fail, ["nowhere", "nowhere"], workers=2))
+    with Workers(2) as workers:
+        with pytest.raises(DataError, match="there is no file nowhere"):
+            list(workers.map_in_order(_fail, ["nowhere", "nowhere"]))
+        assert list(workers.map_in_order(abs, [-1, -2])) == [1, 2]
 
 
 def _fail(name: str) -> None:
@@ -252,8 +269,9 @@ def _fail(name: str) -> None:
 
 
 def test_a_worker_that_is_killed_is_told() -> None:
-    with pytest.raises(DataError, match="a worker process was ended from outside"):
-        list(map_in_order(_kill, [0, 0], workers=2))
+    stopped = "a worker process was ended from outside"
+    with Workers(2) as workers, pytest.raises(DataError, match=stopped):
+        list(workers.map_in_order(_kill, [0, 0]))
 
 
 def _kill(number: int) -> None:
@@ -261,9 +279,10 @@ def _kill(number: int) -> None:
 
 
 def test_work_that_nobody_waits_for_any_more_is_ended() -> None:
-    results = map_in_order(_wait_unless_zero, [0, 1, 0, 1], workers=2)
-    assert next(iter(results)) == 0
-    results.close()  # type: ignore[attr-defined]
+    with Workers(2) as workers:
+        results = workers.map_in_order(_wait_unless_zero, [0, 1, 0, 1])
+        assert next(results) == 0
+        results.close()  # type: ignore[attr-defined]
 
 
 def _wait_unless_zero(number: int) -> int:

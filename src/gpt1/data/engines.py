@@ -28,6 +28,7 @@ from gpt1.data.selection import Selected
 from gpt1.data.shards import Shards
 from gpt1.data.stages import Chunk, Unit, clean_unit, encode_chunk
 from gpt1.data.work import fetched, forget_copies, open_work
+from gpt1.data.workers import Workers
 from gpt1.errors import ConfigError, DataError, MissingExtraError
 
 ENGINES = ("local", "slurm", "ray")
@@ -65,7 +66,7 @@ def clean(plan: Plan, rank: int, parts: int) -> None:
 
 def select(plan: Plan, rank: int, parts: int) -> None:
     """Leave out duplicates, and train the tokenizer unless there is one."""
-    job = Job(plan.work, list(plan.units), plan.config)
+    job = Job(plan.work, list(plan.units), plan.config, Workers(1))
     selection = job.clean()
     found: dict[str, Any] = {"documents": selection.documents, "fingerprint": "", "selected": []}
     if selection.documents:  # with none, the last stage says so

@@ -23,7 +23,7 @@ from gpt1.data.selection import Selected, Selection, SourceCounts
 from gpt1.data.shards import INDEX, Shards, ShardWriter, write_index
 from gpt1.data.stages import SPLITS, Chunk, EncodeTask, Unit, clean_unit, encode_chunk, tokens_of
 from gpt1.data.work import fetched, forget_copies, open_work, read_record
-from gpt1.data.workers import map_in_order
+from gpt1.data.workers import Workers
 from gpt1.errors import ConfigError, DataError
 from gpt1.tokenizer import Tokenizer
 
@@ -77,13 +77,14 @@ def prepare(
     given = given_tokenizer(config)
     was_there = out.exists()
     work, units = open_work(out, inputs, config, given.fingerprint if given else None)
-    job = Job(work, units, config, workers, advance or _tell_nobody)
-    selection = job.clean()
-    if not selection.documents:
-        shutil.rmtree(work if was_there else out)
-        raise DataError(_nothing_left(inputs, job.records, selection))
-    tokenizer = job.tokenizer(given, selection)
-    job.encode(selection, tokenizer)
+    with Workers(workers) as processes:
+        job = Job(work, units, config, processes, advance or _tell_nobody)
+        selection = job.clean()
+        if not selection.documents:
+            shutil.rmtree(work if was_there else out)
+            raise DataError(_nothing_left(inputs, job.records, selection))
+        tokenizer = job.tokenizer(given, selection)
+        job.encode(selection, tokenizer)
     job.write(selection, tokenizer, inputs)
     _publish(work / "shards", out)
     shutil.rmtree(work)
@@ -122,7 +123,7 @@ class Job:
         work: Path,
         units: list[Unit],
         config: PrepareConfig,
-        workers: int = 1,
+        workers: Workers,
         advance: Advance = _tell_nobody,
     ) -> None:
         self.work = work
@@ -150,7 +151,7 @@ class Job:
 
     def _clean_units(self) -> Iterator[dict[str, Any]]:
         todo = [unit for unit in self.units if not unit.record.exists()]
-        done = iter(map_in_order(clean_unit, map(fetched, todo), self.workers))
+        done = iter(self.workers.map_in_order(clean_unit, map(fetched, todo)))
         numbers = {unit.number for unit in todo}
         for unit in self.units:
             yield next(done) if unit.number in numbers else read_record(unit)
@@ -181,7 +182,7 @@ class Job:
             self.work, selection.selected, selection.documents, self.config, tokenizer.fingerprint
         )
         documents = 0
-        for counts in map_in_order(encode_chunk, tasks, self.workers):
+        for counts in self.workers.map_in_order(encode_chunk, tasks):
             documents += counts["documents"]
             self.advance("tokenising", documents, selection.documents)
             for file, tokens in counts["tokens"].items():

@@ -20,55 +20,86 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
-def map_in_order(
-    function: Callable[[Task], Result], tasks: Iterable[Task], workers: int
-) -> Iterator[Result]:
-    """Apply a function to tasks in other processes.
+class Workers:
+    """Processes that share work.
+
+    They start with the first work there is for several, and stay for what comes later: each takes
+    time to start. Leaving the ``with`` block ends them.
 
     Args:
-        function: Of a module, so that another process finds it.
-        tasks: Taken as they are needed, a few ahead of the results.
-        workers: Processes; with one, or for a single task, all is done in this one.
-
-    Returns:
-        The results in the order of the tasks.
-
-    Raises:
-        DataError: If a process was ended from outside.
+        count: Processes; with one all is done in this one.
     """
-    tasks = iter(tasks)
-    first = list(islice(tasks, 2))
-    tasks = chain(first, tasks)
-    return _spread(function, tasks, workers) if workers > 1 < len(first) else map(function, tasks)
 
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._pool: ProcessPoolExecutor | None = None
+        self._others: set[multiprocessing.process.BaseProcess] = set()
 
-def _spread(
-    function: Callable[[Task], Result], tasks: Iterable[Task], workers: int
-) -> Iterator[Result]:
-    # A forked process would inherit locks that threads of this one hold.
-    context = multiprocessing.get_context("spawn")
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, context, _begin)
-    waiting: deque[Future[Result]] = deque()
-    try:
-        for task in tasks:
-            waiting.append(pool.submit(function, task))
-            if len(waiting) >= 2 * workers:
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def map_in_order(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task]
+    ) -> Iterator[Result]:
+        """Apply a function to tasks in other processes; of a single task, in this one.
+
+        Args:
+            function: Of a module, so that another process finds it.
+            tasks: Taken as they are needed, a few ahead of the results.
+
+        Returns:
+            The results in the order of the tasks.
+
+        Raises:
+            DataError: If a process was ended from outside.
+        """
+        tasks = iter(tasks)
+        first = list(islice(tasks, 2))
+        tasks = chain(first, tasks)
+        is_shared = self._count > 1 < len(first)
+        return self._spread(function, tasks) if is_shared else map(function, tasks)
+
+    def _spread(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task]
+    ) -> Iterator[Result]:
+        pool = self._started()
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for task in tasks:
+                waiting.append(pool.submit(function, task))
+                if len(waiting) >= 2 * self._count:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BaseException as error:
-        # Nobody wants the results any more, and a task may take long.
-        for worker in set(multiprocessing.active_children()) - others:
+        except BaseException as error:
+            is_broken = isinstance(error, BrokenProcessPool)
+            if waiting or is_broken:
+                self._stop()
+            if not is_broken:
+                raise
+            raise DataError(
+                "a worker process was ended from outside, perhaps for want of memory; run the "
+                "command again to go on where it was, with fewer --workers if need be"
+            ) from None
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            # A forked process would inherit locks that threads of this one hold.
+            context = multiprocessing.get_context("spawn")
+            self._others = set(multiprocessing.active_children())
+            self._pool = ProcessPoolExecutor(self._count, context, _begin)
+        return self._pool
+
+    def _stop(self) -> None:
+        """Nobody wants the results any more, and a task may take long."""
+        for worker in set(multiprocessing.active_children()) - self._others:
             worker.terminate()
-        if not isinstance(error, BrokenProcessPool):
-            raise
-        raise DataError(
-            "a worker process was ended from outside, perhaps for want of memory; run the command "
-            "again to go on where it was, with fewer --workers if need be"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
+        self.__exit__()
 
 
 def _begin() -> None:

@@ -33,8 +33,8 @@ GROUP = 64
 BLOCK = 16
 """Outputs that lie side by side."""
 
-STEP = 32
-"""Inputs of a matrix of bfloat16 are rounded up to a multiple of this."""
+LINE_INPUTS = 32
+"""Inputs of a matrix of bfloat16 are a multiple of this."""
 
 SPAN = 64
 """Tokens whose keys lie side by side; a cache has room for whole ones."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt1.errors import CheckpointError
-from gpt1.native.library import BLOCK, FORMATS, GROUP, STEP, Matrix, library
+from gpt1.native.library import BLOCK, FORMATS, GROUP, LINE_INPUTS, Matrix, library
 
 # Safetensors' names of number formats: ours, and how NumPy holds them.
 _STORED: dict[str, tuple[str, Any]] = {
@@ -112,14 +112,14 @@ def layout(form: str, inputs: int, outputs: int) -> Layout:
 
     Returns:
         In float32 and float16, ``(outputs / BLOCK, inputs, BLOCK)``; in bfloat16
-        ``(outputs / BLOCK, inputs / 2, BLOCK, 2)``, with inputs a multiple of `STEP`. In int8 and
+        ``(outputs / BLOCK, inputs / 2, BLOCK, 2)``, inputs rounded up to `LINE_INPUTS`. In int8 and
         int4, bytes ``(outputs / BLOCK, inputs / I, BLOCK, 4)``, where I is 4 in int8; in int4 it is
         8, byte j has input j in its low half and input j + 4 in its high half, both plus 8; and
         scales ``(outputs / BLOCK, inputs / GROUP, BLOCK)``, float16. Sizes are rounded up.
     """
     blocks, groups = padded(outputs, BLOCK) // BLOCK, padded(inputs, GROUP) // GROUP
     if form == "bfloat16":
-        return Layout((blocks, padded(inputs, STEP) // 2, BLOCK, 2), _KINDS[form], None)
+        return Layout((blocks, padded(inputs, LINE_INPUTS) // 2, BLOCK, 2), _KINDS[form], None)
     if form in _KINDS:
         return Layout((blocks, inputs, BLOCK), _KINDS[form], None)
     together = 4 if form == "int8" else 8
