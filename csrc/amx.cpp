@@ -226,7 +226,7 @@ void product(const Rows& x, const Matrix& w, const float* bias, float* y, int be
 
 Kernels with_tiles() {
     Kernels kernels = kernels_avx512;
-    kernels.name = "amx";
+    kernels.name = AMX;
     kernels.product = product;
     kernels.rounds = rounds;
     kernels.round_row = round_row;
@@ -235,6 +235,9 @@ Kernels with_tiles() {
 
 }  // namespace
 
-extern const Kernels kernels_amx = with_tiles();
+const Kernels* kernels_amx() {
+    static const Kernels kernels = with_tiles();
+    return &kernels;
+}
 
 }  // namespace gpt1

@@ -55,9 +55,10 @@ bool has_amx() {
 }  // namespace
 
 const Kernels* gpt1::find_kernels(const char* name) {
-    const auto wanted = [&](const Kernels& k) { return !name || !std::strcmp(name, k.name); };
+    const auto named = [&](const char* isa) { return !name || !std::strcmp(name, isa); };
+    const auto wanted = [&](const Kernels& kernels) { return named(kernels.name); };
 #if defined(GPT1_AMX)
-    if (wanted(kernels_amx) && has_amx()) return &kernels_amx;
+    if (named(AMX) && has_amx()) return kernels_amx();
 #endif
 #if defined(__x86_64__)
     if (wanted(kernels_avx512) && has_avx512()) return &kernels_avx512;

@@ -444,7 +444,7 @@ float sum_of_squares(const float* x, int64_t count) {
 #define TABLE_OF(isa) gradients_##isa
 #define TABLE(isa) TABLE_OF(isa)
 extern const Gradients TABLE(GPT1_ISA);
-const Gradients TABLE(GPT1_ISA) = {scratch, attend, attend_backward, gelu, gelu_backward, add_norm, add_norm_backward, errors,
-                                    sum_of_squares};
+constinit const Gradients TABLE(GPT1_ISA) = {
+    scratch, attend, attend_backward, gelu, gelu_backward, add_norm, add_norm_backward, errors, sum_of_squares};
 
 }  // namespace gpt1

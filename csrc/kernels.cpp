@@ -561,7 +561,7 @@ double weigh(const float* scores, int count, float top, double temperature, floa
 #define TEXT_OF(isa) #isa
 #define TEXT(isa) TEXT_OF(isa)
 extern const Kernels TABLE(GPT1_ISA);
-const Kernels TABLE(GPT1_ISA) = {TEXT(GPT1_ISA), product,  rounds,   round_row, activate, add_norm,
-                                 remember,       attend,   log_prob, embed,     highest,  weigh};
+constinit const Kernels TABLE(GPT1_ISA) = {TEXT(GPT1_ISA), product,  rounds,   round_row, activate, add_norm,
+                                           remember,       attend,   log_prob, embed,     highest,  weigh};
 
 }  // namespace gpt1

@@ -89,9 +89,12 @@ struct Kernels {
 DECLARE(portable)
 DECLARE(avx2)
 DECLARE(avx512)
-DECLARE(amx)
 DECLARE(neon)
 #undef DECLARE
+
+// Made when it is first asked for, not when the library is loaded: that runs on every processor.
+constexpr const char* AMX = "amx";
+const Kernels* kernels_amx();
 
 // Those of that name, or, of none, the best this processor can run; null if it cannot.
 const Kernels* find_kernels(const char* name);

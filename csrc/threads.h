@@ -38,7 +38,7 @@ public:
         };
         body_ = &body;
         done_.store(0, std::memory_order_relaxed);
-        epoch_ = (epoch_ + 1) & 0xffff;
+        epoch_ = (epoch_ + 1) % (STOP >> 48);  // never that of STOP, which a thread would not see then
         ticket_.store(epoch_ << 48 | static_cast<uint64_t>(parts) << 24, std::memory_order_release);
         ticket_.notify_all();
         take_parts(0);

@@ -3,6 +3,7 @@
 // A part is the same rows whatever the number of threads, so that sums over rows are the same bits.
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <thread>
 #include <vector>
 
@@ -70,17 +71,14 @@ extern "C" {
 
 EXPORT const Gradients* gpt1_gradients(const char* name) {
     const Kernels* found = find_kernels(name);
-    const auto named = [&](const Kernels& kernels) { return found == &kernels; };
-#if defined(GPT1_AMX)
-    if (named(kernels_amx)) return &gradients_avx512;
-#endif
+    const auto named = [&](const char* isa) { return found && !std::strcmp(found->name, isa); };
 #if defined(__x86_64__)
-    if (named(kernels_avx512)) return &gradients_avx512;
-    if (named(kernels_avx2)) return &gradients_avx2;
+    if (named(AMX) || named(kernels_avx512.name)) return &gradients_avx512;
+    if (named(kernels_avx2.name)) return &gradients_avx2;
 #elif defined(__aarch64__)
-    if (named(kernels_neon)) return &gradients_neon;
+    if (named(kernels_neon.name)) return &gradients_neon;
 #endif
-    return named(kernels_portable) ? &gradients_portable : nullptr;
+    return named(kernels_portable.name) ? &gradients_portable : nullptr;
 }
 
 // starts: where the texts begin, and where the last ends.

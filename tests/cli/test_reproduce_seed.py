@@ -17,6 +17,7 @@ from gpt1.cli.main import main
 from gpt1.locate import ASSETS
 from gpt1.reproduce import published
 from gpt1.reproduce.published import Published
+from programs import read_until
 
 
 @pytest.fixture
@@ -110,8 +111,7 @@ def test_ctrl_c_during_training_leaves_a_report(
         text=True,
     )
     assert run.stderr is not None
-    while "training by the tutorial's recipe" not in run.stderr.readline():
-        pass
+    read_until(run.stderr, "training by the tutorial's recipe")
     run.send_signal(signal.SIGINT)
     output, _ = run.communicate()
     assert run.returncode == 130

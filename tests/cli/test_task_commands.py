@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gpt1.cli.main import main
+from programs import read_until
 
 SMALL = ["--batch-size", "4", "--valid-fraction", "0.25", "--lr", "0.01", "--pdrop", "0"]
 
@@ -113,8 +114,7 @@ def test_an_interrupted_run_says_how_to_resume_and_resumes(
         text=True,
     )
     assert run.stderr is not None
-    while "validation loss" not in run.stderr.readline():
-        pass
+    read_until(run.stderr, "validation loss")
     run.send_signal(signal.SIGINT)
     _, err = run.communicate()
     assert run.returncode == 130

@@ -13,6 +13,7 @@ import pytest
 from gpt1.cli.main import main
 from gpt1.language_model import load
 from gpt1.lstm import LSTM
+from programs import read_until
 
 SMALL = ["--batch-size", "2", "--seq-len", "16", "--valid-fraction", "0.2"]
 
@@ -46,8 +47,7 @@ def test_an_interrupted_run_says_how_to_resume_and_resumes(
         text=True,
     )
     assert run.stderr is not None
-    while "validation loss" not in run.stderr.readline():
-        pass
+    read_until(run.stderr, "validation loss")
     run.send_signal(signal.SIGINT)
     _, err = run.communicate()
     assert run.returncode == 130
