@@ -42,7 +42,10 @@ public:
         ticket_.store(epoch_ << 48 | static_cast<uint64_t>(parts) << 24, std::memory_order_release);
         ticket_.notify_all();
         take_parts(0);
-        while (done_.load(std::memory_order_acquire) != parts) pause();
+        for (int spin = 0; done_.load(std::memory_order_acquire) != parts; spin++) {
+            if (spin < SPINS) pause();
+            else std::this_thread::yield();  // whoever has the last part may need this core
+        }
     }
 
 private:

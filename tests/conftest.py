@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 settings.register_profile("gpt1", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("gpt1")
 
+# Read when PyTorch is imported: its threads sleep sooner where they wait for one another. Else they
+# spin for milliseconds where other programs want their cores, at each small product of a test.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
