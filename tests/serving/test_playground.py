@@ -34,7 +34,7 @@ from gpt1.serving.playground.distribution import Choice, Expectation, Expectatio
 from gpt1.serving.playground.drawing import expectation_html, frame_html, tokens_html
 from gpt1.serving.playground.mounting import mount_playground
 from gpt1.serving.playground.sampling import Sampling
-from gpt1.serving.playground.writing import PROMPT_CHARS, Draft, Written, checked, write
+from gpt1.serving.playground.writing import PROMPT_CHARS, Draft, Written, checked, frame_s, write
 from gpt1.task_model import TaskModel
 from gpt1.tasks.encoding import SPECIAL_TOKENS
 from gpt1.tasks.example import choice, text
@@ -51,7 +51,7 @@ pytestmark = [
 ]
 
 DESKTOP, PHONE = (1280, 900), (390, 844)
-TIMEOUT_MS = 15_000
+TIMEOUT_MS = 120_000  # of a step that has gone wrong
 PROMPT = "the lazy dog"
 HOSTILE = '<img src=x onerror="window.hit=1">${window.hit=2}{{value}}</pre><script>hit</script>\''
 GREEDY = {"temperature": 0, "repetition_penalty": 1.1, "top_p": 0.95, "max_new_tokens": 40}
@@ -483,6 +483,21 @@ def test_what_ends_a_text_is_raised_and_its_slots_are_free() -> None:
     with pytest.raises(Overloaded, match="the server was stopped"):
         alone(run())
     assert engine.running == 0
+
+
+def test_a_page_is_told_no_more_often_than_it_can_draw() -> None:
+    asked = [(MODELS.engine(name), [5, 6]) for name in ("before", "after")]
+
+    async def run() -> list[tuple[float, list[Written]]]:
+        steps = write(asked, 60, **{**GREEDY, "max_new_tokens": 600})
+        return [(time.monotonic(), both) async for both in steps]
+
+    times, shown = zip(*alone(run()), strict=True)
+    assert [len(one.tokens) for one in shown[-1]] == [600, 600]
+    assert all(
+        later - time >= frame_s(both) - 0.01  # what clocks may differ by
+        for time, later, both in zip(times, times[1:], shown, strict=False)
+    )
 
 
 def test_drawings_escape_what_they_show() -> None:

@@ -124,6 +124,11 @@ def checked(text: str) -> str:
     return text
 
 
+def frame_s(written: Sequence[Written]) -> float:
+    """Seconds to show texts before there are longer ones: a page draws all their tokens anew."""
+    return max(0.04, sum(len(one.tokens) for one in written) / 10_000)
+
+
 async def write(
     asked: Sequence[tuple[Engine, Sequence[int]]],
     timeout_s: float,
@@ -137,7 +142,8 @@ async def write(
         **settings: As for `Engine.submit`.
 
     Yields:
-        What each has written, whenever there is more. Who stops listening frees the slots.
+        What each has written, whenever there is more, no more often than a page can show it. Who
+        stops listening frees the slots.
 
     Raises:
         Gpt1Error: As `Engine.submit` does, or what ended a text.
@@ -155,7 +161,7 @@ async def write(
         for number, (engine, ids) in enumerate(asked):
             request = engine.submit(ids, listener(number), timeout_s=timeout_s, **settings)
             requests.append(request)
-        while any(one.finish_reason is None for one in written):
+        while True:
             number, update = await news.get()
             if update.error is not None:
                 raise update.error
@@ -163,8 +169,12 @@ async def write(
             count = len(written[number].tokens) + update.tokens
             text = written[number].text + update.text
             written[number] = Written(tuple(known[:count]), text, update.finish_reason)
-            if news.empty():
-                yield list(written)
+            if not news.empty():
+                continue
+            yield list(written)
+            if all(one.finish_reason for one in written):
+                break
+            await asyncio.sleep(frame_s(written))
     finally:
         for request in requests:
             request.cancel()
