@@ -18,7 +18,7 @@ constexpr int PARTS = BLOCK / WIDTH;
 constexpr int TILE_ROWS = 4, TILE_BLOCKS = WIDTH == 16 ? 4 : 1;
 
 // The same for integers, whose tiles hold the sums of a group as well; of few rows and of many.
-constexpr int FEW_ROWS = WIDTH == 16 ? 8 : WIDTH == 8 ? 2 : 1;
+constexpr int FEW_ROWS = WIDTH == 16 ? 8 : WIDTH == 8 ? 4 : 1;
 constexpr int MANY_ROWS = WIDTH == 16 ? 4 : FEW_ROWS, MANY_BLOCKS = WIDTH == 16 ? 2 : 1;
 
 // Blocks at a time of a single row: as many streams through memory as keep it busy. Prefetching by
@@ -28,6 +28,9 @@ constexpr int STREAMS = WIDTH == 16 ? 8 : 4, INTEGER_STREAMS = WIDTH == 16 ? 8 :
 // Bytes, of all streams, from what several rows multiply to what is asked of memory meanwhile.
 constexpr int AHEAD = 4096;
 
+// Passes over a slice of a single block up to which they ask memory for the next: with more, it is a trifle.
+constexpr int FETCHING = 8;
+
 // Inputs after which the next rows have their turn: that much of the matrix stays in the cache.
 constexpr int DEPTH = 768;
 
@@ -35,11 +38,19 @@ inline Floats start(const float* bias, int at) { return bias ? load(bias + at) :
 
 // ------------------------------------------------------------------ products in floating point
 
+// What the rows of a slice of a single block ask of memory meanwhile: a share of the next slice each, a step of
+// lines for so many inputs. What waits for memory and what computes are then never apart.
+struct Ahead {
+    const void* lines;
+    int inputs;
+};
+
 // y[m, n] (+)= sum_k x[m, k] W[k, n] for M rows and N blocks of outputs, `depth` inputs from `first` on.
-// With FETCH, it also asks memory for what comes after.
+// With FETCH, it also asks memory for what comes after: for several blocks, a little later in each of them.
 template <class T, int M, int N, bool FETCH>
 inline void tile(const Rows& x, int row, const Matrix& w, const float* bias, float* y, int block, int first,
-                 int depth) {
+                 int depth, Ahead ahead) {
+    constexpr bool IN_STREAMS = FETCH && N > 1, NEXT_SLICE = FETCH && N == 1;
     const int64_t ldy = w.outputs, stride = block_size(w.format, w.inputs);
     const T* data = static_cast<const T*>(w.data) + block * stride + int64_t{first} * BLOCK;
     const float* in = x.values + int64_t{row} * x.width + first;
@@ -51,7 +62,7 @@ inline void tile(const Rows& x, int row, const Matrix& w, const float* bias, flo
                 acc[m][n][p] = first == 0 ? start(bias, at) : load_some(y + (row + m) * ldy + at, ldy - at);
             }
     const auto add = [&]<int INPUT>(int k) {  // the first or second of inputs k and k + 1
-        if constexpr (FETCH && (INPUT == 0 || sizeof(T) == 4))
+        if constexpr (IN_STREAMS && (INPUT == 0 || sizeof(T) == 4))
             UNROLL for (int n = 0; n < N; n++)
                 __builtin_prefetch(data + n * stride + (k + INPUT) * BLOCK + AHEAD / N / sizeof(T));
         Floats weights[N][PARTS];
@@ -64,9 +75,18 @@ inline void tile(const Rows& x, int row, const Matrix& w, const float* bias, flo
                 UNROLL for (int p = 0; p < PARTS; p++) acc[m][n][p] += factor * weights[n][p];
         }
     };
-    _Pragma("GCC unroll 2") for (int k = 0; k < depth; k += 2) {
-        add.template operator()<0>(k);
-        add.template operator()<1>(k);
+    const T* lines = static_cast<const T*>(ahead.lines);
+    for (int k = 0, end; k < depth;) {
+        end = NEXT_SLICE ? std::min(k + ahead.inputs, depth) : depth;
+        if constexpr (NEXT_SLICE) {
+            __builtin_prefetch(lines, 0, 2);  // not in place of what is multiplied now
+            if constexpr (sizeof(T) == 4) __builtin_prefetch(lines + BLOCK, 0, 2);
+            lines += 2 * BLOCK;
+        }
+        _Pragma("GCC unroll 2") for (; k < end; k += 2) {
+            add.template operator()<0>(k);
+            add.template operator()<1>(k);
+        }
     }
     UNROLL for (int m = 0; m < M; m++)
         UNROLL for (int n = 0; n < N; n++)
@@ -76,14 +96,18 @@ inline void tile(const Rows& x, int row, const Matrix& w, const float* bias, flo
             }
 }
 
-// All rows, M at a time, then the rest. The first wait for memory, the others find all in the cache.
+// All rows, M at a time, then the rest.
 template <class T, int M, int N>
 void tiles(const Rows& x, int row, const Matrix& w, const float* bias, float* y, int block, int first, int depth) {
-    for (; row + M <= x.count; row += M)
-        if (row == 0 && M > 2)
-            tile<T, M, N, true>(x, row, w, bias, y, block, first, depth);
+    const int passes = x.count / M;
+    const T* next = static_cast<const T*>(w.data) + block * block_size(w.format, w.inputs) + (first + depth) * BLOCK;
+    for (; row + M <= x.count; row += M) {
+        const Ahead ahead{next + int64_t{row / M} * (depth / passes) * BLOCK, 2 * passes};
+        if (M > 2 && (N == 1 ? passes <= FETCHING : row == 0))
+            tile<T, M, N, true>(x, row, w, bias, y, block, first, depth, ahead);
         else
-            tile<T, M, N, false>(x, row, w, bias, y, block, first, depth);
+            tile<T, M, N, false>(x, row, w, bias, y, block, first, depth, ahead);
+    }
     if constexpr (M > 1)
         if (row < x.count) tiles<T, M / 2, N>(x, row, w, bias, y, block, first, depth);
 }
@@ -126,6 +150,9 @@ inline Bytes weights8(Bytes w) { return _mm512_xor_si512(w, _mm512_set1_epi8(-12
 inline Ints dot_int8(Ints acc, Bytes w, Bytes x) { return dot_unsigned(acc, w, x); }
 inline Bytes low_halves(Bytes w) { return _mm512_and_si512(w, _mm512_set1_epi8(15)); }
 inline Bytes high_halves(Bytes w) { return low_halves(_mm512_srli_epi16(w, 4)); }
+inline Ints dot_int4(Ints acc, Bytes low, Bytes high, Bytes x, Bytes next) {
+    return dot_unsigned(dot_unsigned(acc, low, x), high, next);
+}
 #elif defined(__AVX2__)
 typedef __m256i Bytes;
 inline Bytes load_bytes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
@@ -137,9 +164,6 @@ inline Bytes splat4(const int8_t* x) {
 inline Ints add_pairs(Ints acc, __m256i pairs) {
     return acc + reinterpret_cast<Ints>(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
-inline Ints dot_unsigned(Ints acc, Bytes w, Bytes x) {  // w in 0..15: sums of pairs fit 16 bits
-    return add_pairs(acc, _mm256_maddubs_epi16(w, x));
-}
 constexpr int INT8_ZERO = 0;
 inline Bytes weights8(Bytes w) { return w; }
 inline Ints dot_int8(Ints acc, Bytes w, Bytes x) {  // both in -127..127: sums of pairs fit 16 bits
@@ -147,6 +171,9 @@ inline Ints dot_int8(Ints acc, Bytes w, Bytes x) {  // both in -127..127: sums o
 }
 inline Bytes low_halves(Bytes w) { return _mm256_and_si256(w, _mm256_set1_epi8(15)); }
 inline Bytes high_halves(Bytes w) { return low_halves(_mm256_srli_epi16(w, 4)); }
+inline Ints dot_int4(Ints acc, Bytes low, Bytes high, Bytes x, Bytes next) {  // sums of fours fit 16 bits
+    return add_pairs(acc, _mm256_add_epi16(_mm256_maddubs_epi16(low, x), _mm256_maddubs_epi16(high, next)));
+}
 #else
 typedef int8_t Bytes __attribute__((vector_size(16)));
 inline Bytes load_bytes(const uint8_t* p) {
@@ -174,9 +201,11 @@ inline Ints dot_int8(Ints acc, Bytes w, Bytes x) {
     return acc;
 #endif
 }
-inline Ints dot_unsigned(Ints acc, Bytes w, Bytes x) { return dot_int8(acc, w, x); }
 inline Bytes low_halves(Bytes w) { return w & 15; }
 inline Bytes high_halves(Bytes w) { return (w >> 4) & 15; }
+inline Ints dot_int4(Ints acc, Bytes low, Bytes high, Bytes x, Bytes next) {
+    return dot_int8(dot_int8(acc, low, x), high, next);
+}
 #endif
 
 // y[m, n] = bias[n] + sum of groups: scale[n] * x_scale[m] * integer dot; M rows, N blocks of outputs.
@@ -209,12 +238,11 @@ inline void integer_tile(const Rows& x, int row, const Matrix& w, const float* b
                     if constexpr (M > 1) __builtin_prefetch(from + p * WIDTH * 4 + AHEAD / N);
                     UNROLL for (int m = 0; m < M; m++) {
                         const int8_t* in = inputs + static_cast<int64_t>(m) * groups * GROUP + g * GROUP + k;
-                        if constexpr (F == INT8) {
-                            dot[m][n][p] = dot_int8(dot[m][n][p], weights8(bytes), splat4(in));
-                        } else {
-                            dot[m][n][p] = dot_unsigned(dot[m][n][p], low_halves(bytes), splat4(in));
-                            dot[m][n][p] = dot_unsigned(dot[m][n][p], high_halves(bytes), splat4(in + 4));
-                        }
+                        Ints& sum = dot[m][n][p];
+                        if constexpr (F == INT8)
+                            sum = dot_int8(sum, weights8(bytes), splat4(in));
+                        else
+                            sum = dot_int4(sum, low_halves(bytes), high_halves(bytes), splat4(in), splat4(in + 4));
                     }
                 }
             }
