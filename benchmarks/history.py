@@ -27,7 +27,7 @@ def latest(file: Path, names: Sequence[str]) -> list[dict[str, Any]]:
     of_machine: dict[tuple[str, ...], dict[str, Any]] = {}
     for report in map(json.loads, lines):
         name, machine = report["benchmark"], report["machine"]
-        key = (name, str(machine.get("cpu")), str(machine.get("cores")))
+        key = (name, *(str(machine.get(fact)) for fact in ("cpu", "kernels", "cores")))
         newest[name] = of_machine[key] = _completed(report, of_machine.get(key))
     return [newest[name] for name in names if name in newest]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.timing import stopwatch
+from gpt1.native.library import kernels
 
 if TYPE_CHECKING:
     import torch
@@ -25,11 +26,12 @@ PEERS = ("litgpt", "llama-cpp-python", "ctranslate2", "onnxruntime")
 
 
 def facts() -> dict[str, Any]:
-    """Processor, cores, memory, threads, load and versions."""
+    """Processor and the instructions gpt1 uses of it, cores, memory, threads, load, versions."""
     import torch
 
     return {
         "cpu": _cpu_model(),
+        "kernels": kernels(),
         "cores": cores(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "torch_threads": torch.get_num_threads(),

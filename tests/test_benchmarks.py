@@ -52,7 +52,7 @@ from gpt1.config import GPTConfig
 from gpt1.flops import matrix_parameters
 from gpt1.locate import locate
 from gpt1.model import GPT
-from gpt1.native.library import kernels
+from gpt1.native.library import KERNELS, kernels
 from gpt1.reproduce import tutorial_recipe as tutorial
 from gpt1.tokenizer import Tokenizer
 
@@ -530,6 +530,7 @@ def test_a_process_that_fails_is_an_error(capfd: pytest.CaptureFixture[str]) -> 
 def test_machine_facts_name_processor_threads_and_versions() -> None:
     found = facts()
     assert found["cpu"]
+    assert found["kernels"] in (None, *KERNELS)
     assert found["cores"] >= 1
     assert found["torch_threads"] == torch.get_num_threads()
     assert found["torch"] == torch.__version__
@@ -587,9 +588,9 @@ def test_sides_with_different_numbers_of_rounds_are_refused() -> None:
 
 
 def test_a_run_of_a_part_leaves_the_other_rows(tmp_path: Path) -> None:
-    def reported(cpu: str, *rows: tuple[str, int]) -> dict[str, Any]:
+    def reported(kernels: str, *rows: tuple[str, int]) -> dict[str, Any]:
         named = [{"measure": name, "value": value} for name, value in rows]
-        machine = {"cpu": cpu, "cores": 2}
+        machine = {"cpu": "EPYC", "kernels": kernels, "cores": 2}
         return {"benchmark": "train", "machine": machine, "rows": named, "figures": []}
 
     file = tmp_path / "history.jsonl"
