@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from benchmarks.machine import peak_rss_mb
+from benchmarks.memory import peak_rss_mb
 
 ROOT = Path(__file__).resolve().parents[1]
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
@@ -77,12 +77,16 @@ def call(
 def environment(threads: int | None = None) -> dict[str, str]:
     """Variables of a fresh process that can import this package, quiet and offline.
 
+    It keeps what Python compiles, as packages do when they are installed: else each start of ours
+    would compile our modules anew, but not those of others.
+
     Args:
         threads: Of torch and of the tokenizer; None: as many as they like.
     """
     path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     counts = dict.fromkeys(THREAD_VARIABLES, str(threads)) if threads else {}
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **QUIET, **counts}
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": os.pathsep.join(path), **QUIET, **counts}
 
 
 def _main(module: str, name: str, given: str, file: str) -> None:

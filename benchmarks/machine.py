@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
-import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -63,20 +61,6 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def peak_rss_mb() -> float:
-    """Most memory this process has held, mapped files included, in MB.
-
-    Not ``ru_maxrss`` on Linux: that one starts at the size of the process that started this one.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def bandwidth_probe(size_bytes: int, device: torch.device | None = None) -> Callable[[], float]:

@@ -1,44 +1,16 @@
-"""A process that decodes for one side of `benchmarks.decode`: loads once, then answers requests.
-
-Also the program of that process: ``python -m benchmarks.worker SIDE PRECISION FOLDER THREADS``.
-A request is a line of JSON on its standard input, and so is the answer on its output.
-"""
+"""A process that decodes for one side of `benchmarks.decode`, see `benchmarks.turns`."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from benchmarks.child import environment
-from benchmarks.machine import peak_rss_mb
-from benchmarks.peers import Generate, side
-from benchmarks.timing import stopwatch
-
-
-class Turn(NamedTuple):
-    """One call of `Generate`.
-
-    Attributes:
-        seconds: It took.
-        ids: New tokens of each prompt.
-        peak_mb: Most memory the process has held so far, in MB.
-    """
-
-    seconds: float
-    ids: list[list[int]]
-    peak_mb: float
-
-
-def take_turn(generate: Generate, prompts: list[list[int]], new_tokens: int) -> Turn:
-    """A call, timed."""
-    seconds, ids = stopwatch(partial(generate, prompts, new_tokens))
-    return Turn(seconds, ids, peak_rss_mb())
+from benchmarks.peers import side
+from benchmarks.turns import Turn, take_turn
 
 
 class Here:
@@ -71,7 +43,7 @@ class Worker:
     def __init__(self, name: str, precision: str, folder: Path, threads: int) -> None:
         self._name = name
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in close
-        words = [sys.executable, "-m", "benchmarks.worker", name, precision, str(folder)]
+        words = [sys.executable, "-m", "benchmarks.turns", name, precision, str(folder)]
         self._process = subprocess.Popen(
             [*words, str(threads)],
             env=environment(threads),
@@ -113,17 +85,3 @@ class Worker:
         except BrokenPipeError:
             self._process.wait()
         self._errors.close()
-
-
-def serve(name: str, precision: str, folder: str, threads: str) -> None:
-    """Answer requests until there are no more; what libraries print goes to the error output."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-    generate = side(name).load(Path(folder), precision, int(threads))
-    for line in sys.stdin:
-        request: list[Any] = json.loads(line)
-        answers.write(json.dumps(take_turn(generate, *request)) + "\n")
-
-
-if __name__ == "__main__":
-    serve(*sys.argv[1:])

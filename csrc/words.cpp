@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <memory>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -23,10 +23,10 @@ constexpr string_view END_OF_WORD = "</w>";
 // Classes of bytes. Bytes of one class that is above ODD make a word together.
 enum Class : uint8_t { SPACE, NEWLINE, SINGLE, ODD };
 enum Mode : int32_t { BERT, ORIGINAL };
-enum Flag : uint8_t { SOCIAL = 1 };
+enum Flag : uint8_t { SOCIAL = 1, MARKED = 2 };
 
 // What the table knows beside words, in mode ORIGINAL: what becomes of tails such as 's and ... behind any stem of
-// letters; and the stems for which that does not hold.
+// letters; and the stems for which that does not hold. Words that are marked are to be learned before they are read.
 constexpr char TAIL = 1, STEM = 2;
 
 // Parts of a text between zero bytes.
@@ -45,9 +45,11 @@ bool is_digit(uint8_t c) { return c >= '0' && c <= '9'; }
 // Pieces and merges; never changes, so that any thread may use it.
 class Vocabulary {
 public:
-    Vocabulary(string_view pieces, string_view merges, int32_t unknown) : unknown_(unknown) {
+    // Throws std::out_of_range where a part of a merge, or what it makes, is no piece.
+    Vocabulary(string_view pieces, string_view merges, int32_t unknown) : pieces_(pieces), unknown_(unknown) {
         int32_t id = 0;
-        for_each_part(pieces, [&](string_view piece) { ids_.emplace(piece, id++); });
+        ids_.reserve(std::count(pieces.begin(), pieces.end(), '\0') + 1);
+        for_each_part(pieces_, [&](string_view piece) { ids_.emplace(piece, id++); });
         size_t size = 1 << 10;
         while (size < static_cast<size_t>(std::count(merges.begin(), merges.end(), '\0'))) size *= 2;
         slots_.resize(size);
@@ -58,7 +60,7 @@ public:
             if (is_left) {
                 both = part;
             } else {
-                const int32_t left = ids_.at(both), right = ids_.at(std::string(part));
+                const int32_t left = ids_.at(both), right = ids_.at(part);
                 slot(left, right) = {pair(left, right), rank++, ids_.at(both.append(part))};
             }
             is_left = !is_left;
@@ -67,6 +69,7 @@ public:
             for (int last = 0; last < 2; last++)
                 ascii_[last][c] = find(std::string(1, static_cast<char>(c)), last);
     }
+    Vocabulary(const Vocabulary&) = delete;
 
     // Append the ids of a word of up to LONGEST bytes, merging as the `tokenizers` library does.
     void encode(string_view word, std::vector<int32_t>& to) const {
@@ -130,7 +133,8 @@ private:
         return found == ids_.end() ? unknown_ : found->second;
     }
 
-    std::unordered_map<std::string, int32_t> ids_;
+    const std::string pieces_;
+    std::unordered_map<string_view, int32_t> ids_;  // of what lies in pieces_
     std::vector<Slot> slots_;
     int32_t ascii_[2][128];
     int32_t unknown_;
@@ -172,16 +176,19 @@ public:
         return found.size ? &found : nullptr;
     }
 
-    // Remember a word; one that is known already stays as it was.
+    // Remember a word; one that is known already stays as it was, unless it was only marked.
     const Entry* learn(const Key& key, const int32_t* ids, size_t count, uint8_t flags) {
         if (2 * ++words_ > entries_.size()) grow();
         Entry& entry = entries_[place(key)];
-        if (entry.size) return words_--, &entry;
+        const bool was_marked = entry.size && entry.flags & MARKED;
+        if (entry.size) words_--;
+        if (entry.size && !was_marked) return &entry;
+        const uint64_t copy = was_marked ? entry.high : copies_.size();
         entry = {key.low, key.high, static_cast<uint32_t>(key.word.size()), flags,
                  count == 1 ? ids[0] : static_cast<int32_t>(ids_.size()), static_cast<uint32_t>(count)};
         if (is_long(key)) {
-            entry.high = copies_.size();
-            copies_.append(key.word);
+            entry.high = copy;
+            if (!was_marked) copies_.append(key.word);
         }
         if (count != 1) ids_.insert(ids_.end(), ids, ids + count);
         return &entry;
@@ -256,12 +263,14 @@ public:
 
     // Words are zero-terminated in `data`.
     void learn(string_view data, const int32_t* ids, const int64_t* sizes, const uint8_t* flags) {
-        std::string padded;
         for_each_part(data, [&](string_view word) {
-            padded.assign(word).append(16, '\0');
-            table_.learn(Table::key(string_view(padded).substr(0, word.size())), ids, *sizes, *flags++);
+            learn(word, ids, *sizes, *flags++);
             ids += *sizes++;
         });
+    }
+
+    void mark(string_view data) {
+        for_each_part(data, [&](string_view word) { learn(word, nullptr, 0, MARKED); });
     }
 
     // `data` is texts with a zero byte behind each; it has to stay until all is finished.
@@ -384,10 +393,15 @@ private:
         return complete;
     }
 
+    void learn(string_view word, const int32_t* ids, size_t count, uint8_t flags) {
+        padded_.assign(word).append(PADDING, '\0');
+        table_.learn(Table::key(string_view(padded_).substr(0, word.size())), ids, count, flags);
+    }
+
     // What is no simple word.
     bool read_word(string_view word) {
         const Table::Entry* found = table_.find(Table::key(word));
-        if (!found) return miss(word);
+        if (!found || found->flags & MARKED) return miss(word);
         table_.append(*found, ids_);
         return true;
     }
@@ -404,7 +418,7 @@ private:
             const Table::Key key = Table::key({line + bounds_[i], bounds_[i + 1] - bounds_[i]});
             const Table::Entry* found = table_.find(key);
             if (!found) found = derive(key);
-            if (!found) {
+            if (!found || found->flags & MARKED) {
                 miss(key.word);
                 state = MISSED;
             } else if (found->flags & SOCIAL) {
@@ -443,18 +457,18 @@ private:
         const string_view tail = word.substr(letters);
         const bool has_s = tail.size() > 1 && tail[0] == '\'' && (tail[1] | 0x20) == 's';
         if (letters < 3 || tail.find_first_not_of(".:'", has_s ? 2 : 0) != string_view::npos) return nullptr;
-        if (find_marked(STEM, word.substr(0, letters))) return nullptr;
+        if (find_behind(STEM, word.substr(0, letters))) return nullptr;
         std::string key;
         for (size_t i = letters - 2; i < letters; i++) key.push_back(word[i] & 0x20 ? 'q' : 'Q');
         key.append(tail);
-        const Table::Entry* found = find_marked(TAIL, key);
+        const Table::Entry* found = find_behind(TAIL, key);
         if (!found) miss(std::string(1, TAIL) + key);
         return found;
     }
 
-    const Table::Entry* find_marked(char mark, string_view word) {
-        marked_.assign(1, mark).append(word).append(PADDING, '\0');
-        return table_.find(Table::key({marked_.data(), word.size() + 1}));
+    const Table::Entry* find_behind(char kind, string_view word) {
+        padded_.assign(1, kind).append(word).append(PADDING, '\0');
+        return table_.find(Table::key({padded_.data(), word.size() + 1}));
     }
 
     // A new word that is simple: any of mode bert, of the other letters, also with a tail, or digits.
@@ -489,7 +503,7 @@ private:
     std::vector<int64_t> lengths_;
     std::vector<Gap> gaps_;
     std::vector<std::string> missing_words_;
-    std::string missing_, line_, odd_, marked_;
+    std::string missing_, line_, odd_, padded_;
     std::vector<size_t> bounds_;
 };
 
@@ -497,13 +511,33 @@ private:
 
 extern "C" {
 
-// Pieces in the order of their ids, and both parts of each merge, with zero bytes between them.
+// Pieces in the order of their ids, and both parts of each merge, with zero bytes between them. Null if a part of a
+// merge, or what it makes, is no piece.
 EXPORT Vocabulary* gpt1_vocabulary_new(const char* pieces, int64_t size, const char* merges,
                                        int64_t merges_size, int32_t unknown) {
-    return new Vocabulary({pieces, static_cast<size_t>(size)}, {merges, static_cast<size_t>(merges_size)}, unknown);
+    const string_view all{pieces, static_cast<size_t>(size)}, pairs{merges, static_cast<size_t>(merges_size)};
+    try {
+        return new Vocabulary(all, pairs, unknown);
+    } catch (const std::out_of_range&) {
+        return nullptr;
+    }
 }
 
 EXPORT void gpt1_vocabulary_free(Vocabulary* vocabulary) { delete vocabulary; }
+
+// Ids of words with zero bytes between them, and how many each has; the count of all.
+EXPORT int64_t gpt1_vocabulary_encode(const Vocabulary* vocabulary, const char* words, int64_t size, int32_t* ids,
+                                      int64_t* sizes) {
+    std::vector<int32_t> found;
+    int64_t count = 0;
+    for_each_part({words, static_cast<size_t>(size)}, [&](string_view word) {
+        found.clear();
+        vocabulary->encode(word, found);
+        std::copy(found.begin(), found.end(), ids + count);
+        count += *sizes++ = static_cast<int64_t>(found.size());
+    });
+    return count;
+}
 
 EXPORT Words* gpt1_words_new(const Vocabulary* vocabulary, int32_t mode, const uint8_t* classes) {
     return new Words(*vocabulary, mode, classes);
@@ -514,6 +548,10 @@ EXPORT void gpt1_words_free(Words* words) { delete words; }
 EXPORT void gpt1_words_learn(Words* words, const char* data, int64_t size, const int32_t* ids,
                              const int64_t* sizes, const uint8_t* flags) {
     words->learn({data, static_cast<size_t>(size)}, ids, sizes, flags);
+}
+
+EXPORT void gpt1_words_mark(Words* words, const char* data, int64_t size) {
+    words->mark({data, static_cast<size_t>(size)});
 }
 
 EXPORT void gpt1_words_encode(Words* words, const char* data, int64_t size, Result* result) {

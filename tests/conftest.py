@@ -23,6 +23,13 @@ settings.load_profile("gpt1")
 # spin for milliseconds where other programs want their cores, at each small product of a test.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
+# Where processes share the tests, each has a core.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What Python compiles is kept, so that each of the many commands does not compile the package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 

@@ -38,7 +38,8 @@ from benchmarks import (
 )
 from benchmarks.__main__ import main
 from benchmarks.child import call
-from benchmarks.machine import bandwidth_probe, facts, peak_rss_mb, product_probe
+from benchmarks.machine import bandwidth_probe, facts, product_probe
+from benchmarks.memory import peak_rss_mb
 from benchmarks.nanogpt import NanoGPT, Shape
 from benchmarks.options import Options
 from benchmarks.page import CAPTION, draw

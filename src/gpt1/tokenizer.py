@@ -18,21 +18,22 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import AddedToken, normalizers
+from tokenizers import Tokenizer as Rust
+from tokenizers import normalizers
 
 from gpt1.config import MODES
 from gpt1.errors import ConfigError, TokenizerError
-from gpt1.native.words import Vocabulary
 from gpt1.text.bert_mode import BertMode
 from gpt1.text.detokenize import END_OF_WORD, TokenStream, checked_id
 from gpt1.text.original_mode import NEWLINE, OriginalMode
+from gpt1.text.pipeline import Pipeline
 from gpt1.text.vocabulary import (
+    STANDARD_FORMS,
     UNKNOWN,
     assemble,
     base_vocabulary,
     bert_normalizer,
     find_files,
-    from_json,
     learn_merges,
     read_files,
     stored_mode,
@@ -43,12 +44,6 @@ from gpt1.text.word_counts import count_bert_words, count_original_words
 START, DELIMITER, CLASSIFY = "_start_", "_delimiter_", "_classify_"
 END_OF_TEXT, PAD = "<|endoftext|>", "<pad>"
 NEWLINE_PIECE = NEWLINE + END_OF_WORD
-STANDARD_FORMS = {
-    **dict.fromkeys("\u201c\u201d\u201e\u201f", '"'),
-    **dict.fromkeys("\u2018\u2019\u201a\u201b\u00b4", "'"),
-    **dict.fromkeys("\u2013\u2014\u2015", "-"),
-    "\u2026": "...",
-}
 PIECE_CHARS = 1 << 16
 BATCH_CHARS = 1 << 18
 BATCH_TEXTS = 1024
@@ -103,15 +98,20 @@ class Tokenizer:
         """
         if mode is not None:
             _check_mode(mode)
-        self._marked, spec = from_json(serialized)
-        has_newlines = self._marked.token_to_id(NEWLINE_PIECE) is not None
+        self._pipeline = Pipeline(serialized)
+        has_newlines = NEWLINE_PIECE in self._pipeline.ids
         self.mode = mode or ("original" if has_newlines else "bert")
         self.add_special_tokens([UNKNOWN])
-        self._encoder = self._new_encoder(spec)
+        self._encoder = self._new_encoder()
 
     def __reduce__(self) -> tuple[type[Tokenizer], tuple[str, str]]:
         """Pickle and copy through JSON: the Rust object forgets `encode_special_tokens`."""
         return Tokenizer, (self._marked.to_str(), self.mode)
+
+    @property
+    def _marked(self) -> Rust:
+        """The Rust tokenizer, which marks special tokens."""
+        return self._pipeline.rust
 
     def __len__(self) -> int:
         """Return `vocab_size`."""
@@ -214,7 +214,7 @@ class Tokenizer:
         Raises:
             TokenizerError: If there is none; the message names the nearest ones.
         """
-        token_id = self._marked.token_to_id(name)
+        token_id = self._pipeline.ids.get(name)
         if token_id is None:
             near = get_close_matches(name, self._pieces) or [*self._special, UNKNOWN]
             raise TokenizerError(f"no token {name!r} in the vocabulary; nearest: {', '.join(near)}")
@@ -237,28 +237,28 @@ class Tokenizer:
         for name in names:
             if not name or re.search(r"\s", name):
                 raise TokenizerError(f"special token {name!r} is empty or holds whitespace")
-        added = [AddedToken(name, normalized=False, special=True) for name in names]
-        self._marked.add_special_tokens(added)
+        self._pipeline.add_special(names)
         self._index()
         return [self.token_id(name) for name in names]
 
     def _index(self) -> None:
         self.__dict__.pop("fingerprint", None)
-        vocabulary = self._marked.get_vocab()
-        self._pieces = sorted(vocabulary, key=vocabulary.__getitem__)
-        added = self._marked.get_added_tokens_decoder()
-        special = {token.content: i for i, token in sorted(added.items()) if token.special}
+        added = self._pipeline.added
+        self._pieces = list(self._pipeline.ids)
+        special = {self._pieces[i]: i for i in sorted(added) if added[i]}
         self._special = {name: i for name, i in special.items() if name != UNKNOWN}
         # Added tokens carry no suffix but are words of their own to a reader.
-        self._words = [p + END_OF_WORD if i in added else p for i, p in enumerate(self._pieces)]
+        self._words = self._pieces.copy()
+        for i in added:
+            self._words[i] += END_OF_WORD
         by_length = sorted([*self._special, UNKNOWN], key=len, reverse=True)
         self._names = re.compile(f"({'|'.join(map(re.escape, by_length))})")
 
-    def _new_encoder(self, spec: dict[str, Any]) -> Mode:
-        vocabulary = Vocabulary.of(spec["model"])
+    def _new_encoder(self) -> Mode:
+        pipeline = self._pipeline
         if self.mode == "original":
-            return OriginalMode(self._marked.model, vocabulary)
-        return BertMode(self._marked, spec, vocabulary)
+            return OriginalMode(lambda: pipeline.rust, pipeline.vocabulary)
+        return BertMode(lambda: pipeline.rust, pipeline.spec, pipeline.vocabulary)
 
     def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
         """Return the ids of one text.

@@ -70,8 +70,8 @@ def plainly(tokenizer: Tokenizer, mode: str) -> Tokenizer:
 
 def plain_mode(tokenizer: Tokenizer) -> Mode:
     if tokenizer.mode == "original":
-        return OriginalMode(tokenizer._marked.model)
-    return BertMode(tokenizer._marked, json.loads(tokenizer._marked.to_str()))
+        return OriginalMode(lambda: tokenizer._marked)
+    return BertMode(lambda: tokenizer._marked, json.loads(tokenizer._marked.to_str()))
 
 
 def assert_same(tokenizer: Tokenizer, mode: str, texts: Sequence[str]) -> None:
@@ -250,3 +250,11 @@ def test_without_the_library_the_plain_path_is_taken(
 ) -> None:
     monkeypatch.setattr(words, "library", lambda: None)
     assert tokenizer.with_mode("bert")._encoder._table is None  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("letters", [63, 64, 65, 300])
+def test_words_too_long_for_the_library_are_split_by_rust(
+    tokenizer: Tokenizer, letters: int
+) -> None:
+    texts = [f"a {'the' * 100}"[: letters + 2] + "'s", "x" * letters + "-" + "e" * letters + "..."]
+    assert_same(tokenizer, "original", texts)

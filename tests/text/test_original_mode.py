@@ -239,7 +239,7 @@ def test_cutting_a_long_text_leaves_its_ids(trained: Tokenizer, text: str) -> No
 @settings(deadline=None)
 def test_a_full_memory_starts_anew(trained: Tokenizer, texts: list[str]) -> None:
     fresh = trained.with_mode("original")
-    fresh._encoder = mode = OriginalMode(fresh._marked.model)
+    fresh._encoder = mode = OriginalMode(lambda: fresh._marked)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(word_cache, "MOST_WORDS", 2)
         patch.setattr(original_mode, "MOST_KNOWN_IDS", 2)

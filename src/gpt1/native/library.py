@@ -160,9 +160,11 @@ _SIGNATURES = {
     ),
     "gpt1_vocabulary_new": (c_void_p, [c_char_p, c_int64, c_char_p, c_int64, c_int32]),
     "gpt1_vocabulary_free": (None, [c_void_p]),
+    "gpt1_vocabulary_encode": (c_int64, [c_void_p, c_char_p, c_int64, c_void_p, c_void_p]),
     "gpt1_words_new": (c_void_p, [c_void_p, c_int32, c_char_p]),
     "gpt1_words_free": (None, [c_void_p]),
     "gpt1_words_learn": (None, [c_void_p, c_char_p, c_int64, c_void_p, c_void_p, c_void_p]),
+    "gpt1_words_mark": (None, [c_void_p, c_char_p, c_int64]),
     "gpt1_words_encode": (None, [c_void_p, c_char_p, c_int64, c_void_p]),
     "gpt1_words_finish": (None, [c_void_p, c_void_p]),
 }

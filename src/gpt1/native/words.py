@@ -56,44 +56,69 @@ class _Result(Structure):
 
 
 class Vocabulary:
-    """Pieces and merges. Thread-safe; prefer `Vocabulary.of`.
+    """Pieces and merges. Thread-safe; see `Vocabulary.of`.
 
     Args:
-        pieces: In the order of their ids.
-        merges: Both parts of each.
-        unknown: Id of unknown characters.
         loaded: The library.
+        handle: Its vocabulary, which this object frees.
     """
 
-    def __init__(
-        self,
-        pieces: Sequence[str],
-        merges: Sequence[Sequence[str]],
-        unknown: int,
-        loaded: ctypes.CDLL,
-    ) -> None:
-        self.library = loaded
-        joined = ["\0".join(parts).encode() for parts in (pieces, chain.from_iterable(merges))]
-        sized = [value for part in joined for value in (part, len(part))]
-        self.handle = loaded.gpt1_vocabulary_new(*sized, unknown)
-        weakref.finalize(self, _free, loaded.gpt1_vocabulary_free, self.handle, os.getpid())
+    LONGEST = 64
+    """Bytes of the longest word that it encodes."""
+
+    def __init__(self, loaded: ctypes.CDLL, handle: int) -> None:
+        self.library, self.handle = loaded, handle
+        weakref.finalize(self, _free, loaded.gpt1_vocabulary_free, handle, os.getpid())
 
     @classmethod
     def of(cls, model: Mapping[str, Any]) -> Vocabulary | None:
         """A vocabulary from the ``model`` of a `tokenizer.json`.
 
         Returns:
-            None where there is no library, or if the model has an option that it does not know.
+            None where there is no library, if the model has an option that it does not know, or if
+            its merges are not pairs of pieces that make a piece.
         """
         loaded = library()
         known = all(model.get(name) in (value, None) for name, value in _PLAIN.items())
         if loaded is None or not known:
             return None
-        pieces = sorted(model["vocab"], key=model["vocab"].__getitem__)
-        if any(not piece or "\0" in piece for piece in pieces):
+        ids, merges = model["vocab"], model.get("merges", ())
+        pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
+        if {*map(type, pairs)} - {list} or {*map(len, pairs)} - {2}:
             return None
-        merges = [m.split(" ") if isinstance(m, str) else m for m in model["merges"]]
-        return cls(pieces, merges, model["vocab"][model["unk_token"]], loaded)
+        pieces = _joined(sorted(ids, key=ids.__getitem__))
+        parts = _joined(list(chain.from_iterable(pairs)))
+        if pieces is None or parts is None:
+            return None
+        unknown = ids[model["unk_token"]]
+        handle = loaded.gpt1_vocabulary_new(pieces, len(pieces), parts, len(parts), unknown)
+        return cls(loaded, handle) if handle else None
+
+    def encode(self, words: Sequence[bytes]) -> IdsAndSizes:
+        """Encode words.
+
+        Args:
+            words: Without zero bytes, each of 1 to `LONGEST` bytes.
+
+        Returns:
+            The ids of all words, and how many each has.
+        """
+        data = b"\0".join(words)
+        ids, sizes = np.empty(len(data), np.int32), np.empty(len(words), np.int64)
+        count = self.library.gpt1_vocabulary_encode(
+            self.handle, data, len(data), ids.ctypes.data, sizes.ctypes.data
+        )
+        return ids[:count], sizes
+
+
+def _joined(parts: list[str]) -> bytes | None:
+    """Texts with zero bytes between them; None if that is ambiguous, or they are no texts."""
+    try:
+        joined = "\0".join(parts).encode()
+    except (TypeError, UnicodeEncodeError):
+        return None
+    plain = joined.count(b"\0") == max(0, len(parts) - 1) and "" not in parts
+    return joined if plain else None
 
 
 class Rules(NamedTuple):
@@ -103,14 +128,14 @@ class Rules(NamedTuple):
         mode: One of `MODES`.
         classes: A class for each byte.
         split: Splits words that are beyond the library's rules, none empty and none twice.
-        known: Words, and `STEM` before stems, to split beforehand. In mode ``original``, words of
-            letters that are not simply words, and stems for which `TAIL` does not hold.
+        beyond: Words the library is to have split though they look simple, and `STEM` before stems
+            for which `TAIL` does not hold.
     """
 
     mode: str
     classes: bytes
     split: Callable[[list[bytes]], Split]
-    known: Callable[[], list[bytes]] = list
+    beyond: Callable[[], list[bytes]] = list
 
 
 class WordTable:
@@ -156,7 +181,8 @@ class _Memory:
         mode = MODES[rules.mode]
         self.handle = self.library.gpt1_words_new(vocabulary.handle, mode, rules.classes)
         weakref.finalize(self, _free, self.library.gpt1_words_free, self.handle, self.process)
-        self.learn(rules.known())
+        beyond = b"\0".join(rules.beyond())
+        self.library.gpt1_words_mark(self.handle, beyond, len(beyond))
 
     @property
     def is_full(self) -> bool:

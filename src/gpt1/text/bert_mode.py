@@ -12,7 +12,7 @@ import json
 import operator
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, compress
 from typing import Any
@@ -21,6 +21,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from gpt1.native.words import NEWLINE, ODD, SINGLE, SPACE, WORD, Rules, Vocabulary, WordTable
+from gpt1.text.vocabulary import BERT_NORMALIZER
 from gpt1.text.word_cache import IdsAndSizes, Places, Split, WordCache, encode_words, word_model
 
 CACHE_UP_TO_CORES = 8
@@ -42,20 +43,11 @@ def _class_of(byte: int) -> int:
     return NEWLINE if byte == ord("\n") else plain[_CLASSES[byte]]
 
 
-_BERT_NORMALIZER = {
-    "type": "BertNormalizer",
-    "clean_text": True,
-    "handle_chinese_chars": True,
-    "strip_accents": None,
-    "lowercase": True,
-}
-
-
 class BertMode:
     """Ids of texts split by the BERT rules.
 
     Args:
-        rust: The whole pipeline; its special tokens are not parsed.
+        rust: Tells the whole pipeline; its special tokens are not parsed.
         spec: It, as in a `tokenizer.json`.
         vocabulary: Its model in the C++ library, or None to do without.
 
@@ -67,14 +59,21 @@ class BertMode:
     blank = re.compile("[ \t\n\r]")
 
     def __init__(
-        self, rust: Tokenizer, spec: Mapping[str, Any], vocabulary: Vocabulary | None = None
+        self,
+        rust: Callable[[], Tokenizer],
+        spec: Mapping[str, Any],
+        vocabulary: Vocabulary | None = None,
     ) -> None:
-        self._rust = _without_special_tokens(rust, spec)
+        self._marked, self._spec = rust, spec
         self._usable = _splits_by_bert_rules(spec)
         self._table = None
         if vocabulary and self._usable:
             classes = bytes(map(_class_of, range(256)))
             self._table = WordTable(vocabulary, Rules("bert", classes, self._split_odd))
+
+    @cached_property
+    def _rust(self) -> Tokenizer:
+        return _without_special_tokens(self._marked(), self._spec)
 
     @cached_property
     def _words(self) -> Tokenizer:
@@ -181,7 +180,7 @@ def _splits_by_bert_rules(spec: Mapping[str, Any]) -> bool:
         for step in steps[:-1]
     )
     splitter = spec["pre_tokenizer"] or {}
-    by_rules = steps[-1] == _BERT_NORMALIZER and splitter == {"type": "BertPreTokenizer"}
+    by_rules = steps[-1] == BERT_NORMALIZER and splitter == {"type": "BertPreTokenizer"}
     return harmless and by_rules and _are_special(spec)
 
 

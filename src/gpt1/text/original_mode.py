@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import models
+from tokenizers import Tokenizer
 
 from gpt1.native.words import NEWLINE as NEWLINE_CLASS
 from gpt1.native.words import SPACE, STEM, TAIL, WORD, Rules, Vocabulary, WordTable
@@ -62,7 +63,7 @@ class OriginalMode:
     """Ids of texts as GPT-1's authors made them.
 
     Args:
-        model: The vocabulary and its merges.
+        rust: Tells the Rust tokenizer, whose vocabulary and merges are used.
         vocabulary: The same in the C++ library, or None to do without.
 
     Attributes:
@@ -72,16 +73,23 @@ class OriginalMode:
 
     blank = re.compile(r"(?<=[a-z])\s(?=[a-z])")
 
-    def __init__(self, model: models.BPE, vocabulary: Vocabulary | None = None) -> None:
-        self._model = model
+    def __init__(self, rust: Callable[[], Tokenizer], vocabulary: Vocabulary | None = None) -> None:
+        self._rust = rust
+        self._vocabulary = vocabulary
         self._table = None
         if vocabulary:
-            rules = Rules("original", _CLASSES, self._split_new, _known_beforehand)
+            rules = Rules("original", _CLASSES, self._split_new, _beyond_the_library)
             self._table = WordTable(vocabulary, rules)
-        self._words = word_model(model)
-        self._cache = WordCache(self._split)
         self._known: dict[str, bytes] = {}
         self._known_bytes = 0
+
+    @cached_property
+    def _words(self) -> Tokenizer:
+        return word_model(self._rust().model)
+
+    @cached_property
+    def _cache(self) -> WordCache:
+        return WordCache(self._split)
 
     @staticmethod
     def repair(text: str) -> str:
@@ -135,17 +143,14 @@ class OriginalMode:
                 found, social[number] = split_chunk(line)
                 words += found
                 counts.append(len(found))
-        ids = self._look_up(map(str.lower, words))
-        sizes = np.fromiter(map(len, ids), np.int64, len(ids)) // _ID_BYTES
+        ids, sizes = self._look_up([word.lower() for word in words])
         firsts = np.cumsum([0, *counts[:-1]])
-        flat = np.frombuffer(b"".join(ids), np.int32)
-        return Split(flat, np.add.reduceat(sizes, firsts), social)
+        return Split(ids, np.add.reduceat(sizes, firsts), social)
 
     def _split_new(self, chunks: list[bytes]) -> Split:
         """Split what the C++ library does not know: chunks, and tails of them (see `TAIL`)."""
         is_tail = np.array([chunk.startswith(TAIL) for chunk in chunks])
-        is_stem = np.array([chunk.startswith(STEM) for chunk in chunks])
-        whole = np.flatnonzero(~(is_tail | is_stem))
+        whole = np.flatnonzero(~is_tail)
         found = [np.empty(0, np.int32)] * len(chunks)
         is_social = np.zeros(len(chunks), np.bool_)
         if len(whole):
@@ -159,14 +164,24 @@ class OriginalMode:
 
     def _split_tail(self, end: str) -> tuple[NDArray[np.int32], bool]:
         (first, *rest), joinable = split_tail(end[:2], end[2:])
-        ids = b"".join(self._look_up(map(str.lower, rest)))
-        return np.append(np.int32(len(first) - 2), np.frombuffer(ids, np.int32)), joinable
+        ids, _ = self._look_up([word.lower() for word in rest])
+        return np.append(np.int32(len(first) - 2), ids), joinable
 
-    def _look_up(self, words: Iterable[str]) -> list[bytes]:
+    def _look_up(self, words: list[str]) -> IdsAndSizes:
+        """The ids of all lower-case words, and how many each has."""
+        if self._vocabulary:
+            encoded = [word.encode() for word in words]
+            if max(map(len, encoded), default=0) <= self._vocabulary.LONGEST:
+                return self._vocabulary.encode(encoded)
+        ids = self._look_up_each(words)
+        sizes = np.fromiter(map(len, ids), np.int64, len(ids)) // _ID_BYTES
+        return np.frombuffer(b"".join(ids), np.int32), sizes
+
+    def _look_up_each(self, words: Iterable[str]) -> list[bytes]:
         """The ids of each word: ``dog``, ``Dog``, ``dog.`` and ``dog's`` share those of ``dog``."""
         if self._known_bytes > MOST_KNOWN_IDS * _ID_BYTES:
             self._known, self._known_bytes = {}, 0
-        known, tokenize = self._known, self._model.tokenize
+        known, tokenize = self._known, self._rust().model.tokenize
         found = []
         for word in words:
             ids = known.get(word)
@@ -177,7 +192,7 @@ class OriginalMode:
         return found
 
 
-def _known_beforehand() -> list[bytes]:
+def _beyond_the_library() -> list[bytes]:
     cases = [case.encode() for case in special_cases()]
     return cases + [STEM + stem.encode() for stem in sorted(special_stems())]
 

@@ -24,6 +24,21 @@ FILE_SETS = (
 )
 TEXT_CHARS = 1 << 16
 LONGEST_WORD = 1000
+STANDARD_FORMS = {
+    **dict.fromkeys("\u201c\u201d\u201e\u201f", '"'),
+    **dict.fromkeys("\u2018\u2019\u201a\u201b\u00b4", "'"),
+    **dict.fromkeys("\u2013\u2014\u2015", "-"),
+    "\u2026": "...",
+}
+"""Typographic characters, and the plain ones that training puts in their place."""
+BERT_NORMALIZER = {
+    "type": "BertNormalizer",
+    "clean_text": True,
+    "handle_chinese_chars": True,
+    "strip_accents": None,
+    "lowercase": True,
+}
+"""transformers' normalizer for GPT-1, as in a `tokenizer.json`."""
 
 
 def find_files(path: Path) -> list[Path]:
@@ -51,7 +66,7 @@ def read_files(files: Sequence[Path]) -> str:
     texts = [_read(file) for file in files]
     if len(texts) == 1:
         return texts[0]
-    vocabulary = _parsed(texts[0])
+    vocabulary = parsed(texts[0])
     lines = [line for line in texts[1].split("\n") if line and not line.startswith("#version")]
     try:
         merges = [(left, right) for left, right in (line.split(" ") for line in lines)]
@@ -70,41 +85,10 @@ def stored_mode(folder: Path) -> str | None:
     if not file.is_file():
         return None
     try:
-        mode = _parsed(_read(file)).get("mode")
+        mode = parsed(_read(file)).get("mode")
     except TokenizerError as error:
         raise TokenizerError(f"{file}: {error}") from error
     return None if mode is None else str(mode)
-
-
-def from_json(serialized: str) -> tuple[Tokenizer, dict[str, Any]]:
-    """Build the Rust tokenizer of a `tokenizer.json`, without truncation, padding or templates.
-
-    Returns:
-        The tokenizer, and the JSON it was built from.
-
-    Raises:
-        TokenizerError: If the text is not the JSON of a GPT-1 style tokenizer.
-    """
-    spec = _parsed(serialized)
-    model = spec.get("model")
-    wanted = {"type": "BPE", "end_of_word_suffix": END_OF_WORD, "unk_token": UNKNOWN}
-    found = {key: model.get(key) for key in wanted} if isinstance(model, dict) else model
-    if found != wanted:
-        raise TokenizerError(f"not a GPT-1 tokenizer: its model must have {wanted}, has {found}")
-    dropped = ("truncation", "padding", "post_processor")
-    if any(spec.get(name) is not None for name in dropped):
-        spec |= dict.fromkeys(dropped)
-        serialized = json.dumps(spec)
-    try:
-        rust = Tokenizer.from_str(serialized)
-    except Exception as error:  # all that the Rust library raises
-        raise TokenizerError(f"the tokenizers library refuses it ({error})") from error
-    if rust.token_to_id(UNKNOWN) is None:
-        raise TokenizerError(f"the vocabulary lacks {UNKNOWN}; add it, as id 0 in GPT-1")
-    ids = sorted(rust.get_vocab().values())
-    if ids != list(range(len(ids))):
-        raise TokenizerError(f"the {len(ids)} ids must be 0 to {len(ids) - 1}, each once")
-    return rust, spec
 
 
 def bert_normalizer(standard_forms: Mapping[str, str]) -> normalizers.Normalizer:
@@ -192,7 +176,12 @@ def _read(file: Path) -> str:
         raise TokenizerError(f"cannot read {file} as UTF-8 text ({error})") from error
 
 
-def _parsed(text: str) -> dict[str, Any]:
+def parsed(text: str) -> dict[str, Any]:
+    """The object a text of JSON stands for.
+
+    Raises:
+        TokenizerError: If it is not JSON, or no object.
+    """
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
