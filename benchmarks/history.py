@@ -15,21 +15,30 @@ def append(report: Mapping[str, Any], file: Path) -> None:
         lines.write(json.dumps(report, ensure_ascii=False) + "\n")
 
 
-def latest(file: Path, names: Sequence[str]) -> list[dict[str, Any]]:
-    """The newest report of each benchmark, with what only older ones of that machine measured.
+def latest(file: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The newest reports of benchmarks, with what only older ones of that machine measured.
 
     Args:
         file: Need not exist.
-        names: Of benchmarks, in the order wanted; those that never ran are left out.
+        names: Of benchmarks; those that never ran are left out.
+
+    Returns:
+        The newest of each benchmark, by its name, and the newest of each of its machines, by both:
+        ``decode on 2 cores of AMD EPYC, avx2``.
     """
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    newest: dict[str, dict[str, Any]] = {}
-    of_machine: dict[tuple[str, ...], dict[str, Any]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for report in map(json.loads, lines):
-        name, machine = report["benchmark"], report["machine"]
-        key = (name, *(str(machine.get(fact)) for fact in ("cpu", "kernels", "cores")))
-        newest[name] = of_machine[key] = _completed(report, of_machine.get(key))
-    return [newest[name] for name in names if name in newest]
+        name = report["benchmark"]
+        if name in names:
+            here = f"{name} on {_described(report['machine'])}"
+            found[name] = found[here] = _completed(report, found.get(here))
+    return found
+
+
+def _described(machine: Mapping[str, Any]) -> str:
+    kernels = f", {machine['kernels']}" if machine.get("kernels") else ""  # older runs do not tell
+    return f"{machine['cores']} cores of {machine['cpu']}{kernels}"
 
 
 def _completed(report: dict[str, Any], older: Mapping[str, Any] | None) -> dict[str, Any]:

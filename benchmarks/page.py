@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,12 @@ HEADROOM = 1.3
 """Height of a panel, over its highest bar."""
 
 
-def fill(page: Path, reports: Iterable[Mapping[str, Any]]) -> None:
+def fill(page: Path, reports: Mapping[str, Mapping[str, Any]]) -> None:
     """Put the tables of reports between the marks of a page, and draw `decode` beside it.
 
     Args:
         page: Has lines ``<!-- NAME -->`` and ``<!-- end of NAME -->`` for benchmarks.
-        reports: Those the page has no marks for are left out.
+        reports: By these names; those the page has no marks for are left out.
 
     Raises:
         ConfigError: If there are no marks at all.
@@ -33,21 +33,17 @@ def fill(page: Path, reports: Iterable[Mapping[str, Any]]) -> None:
     text = page.read_text(encoding="utf-8")
     if "<!-- end of " not in text:
         raise ConfigError(f"{page} has no marks such as <!-- decode --> and <!-- end of decode -->")
-    for found in reports:
-        name = found["benchmark"]
+    for name, found in reports.items():
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
         before, begins, rest = text.partition(begin)
         _, ends, after = rest.partition(end)
         if begins and ends:
-            text = before + begin + _shown(found, page.parent) + end + after
+            table = report.markdown(found)
+            if name == "decode":
+                draw(found, page.parent / DRAWING)
+                table += f"\n![{CAPTION}]({DRAWING})\n"
+            text = before + begin + table + end + after
     page.write_text(text, encoding="utf-8")
-
-
-def _shown(found: Mapping[str, Any], folder: Path) -> str:
-    if found["benchmark"] != "decode":
-        return report.markdown(found)
-    draw(found, folder / DRAWING)
-    return f"{report.markdown(found)}\n![{CAPTION}]({DRAWING})\n"
 
 
 def draw(found: Mapping[str, Any], file: Path) -> None:
