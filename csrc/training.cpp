@@ -25,6 +25,24 @@ struct Team {
     const Gradients* kernels;
 };
 
+// Products of matrices by an OpenBLAS with numbers of 64 bits for sizes, which someone else has loaded.
+struct Blas {
+    void (*sgemm)(int order, int transpose_a, int transpose_b, int64_t m, int64_t n, int64_t k, float alpha,
+                  const float* a, int64_t lda, const float* b, int64_t ldb, float beta, float* c, int64_t ldc);
+    int (*threads)();
+    void (*set_threads)(int count);
+};
+
+// A matrix, or the transpose of one, whose rows are `apart` numbers apart.
+struct Rowwise {
+    const float* data;
+    int64_t apart;
+    int32_t transposed;
+
+    const float* from_row(int64_t i) const { return data + (transposed ? i : i * apart); }
+    const float* from_column(int64_t j) const { return data + (transposed ? j * apart : j); }
+};
+
 template <class Body>
 void share(const Team& team, int64_t parts, const Body& body) {
     struct Work {
@@ -139,6 +157,25 @@ EXPORT void gpt1_errors(const Team* team, float* logits, int64_t rows, int32_t c
         log_probs[row] = team->kernels->errors(logits + row * room, count, room, static_cast<int>(targets[row]),
                                                weights[row]);
     });
+}
+
+// C (m, n) = alpha A B + beta C, rows of C ldc apart: each thread of the team does a stretch of the longer side.
+EXPORT void gpt1_product(const Team* team, const Blas* blas, const Rowwise* a, const Rowwise* b, int64_t m, int64_t n,
+                         int64_t k, float alpha, float beta, float* c, int64_t ldc) {
+    constexpr int ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112, UNIT = 64;
+    const auto form = [](const Rowwise* x) { return x->transposed ? TRANSPOSED : PLAIN; };
+    const bool wide = n > m;
+    const int64_t length = wide ? n : m, units = (length + UNIT - 1) / UNIT;
+    const int64_t stretch = (units + team->threads - 1) / team->threads * UNIT;
+    const int before = blas->threads();
+    blas->set_threads(1);
+    share(*team, (length + stretch - 1) / stretch, [&](int64_t part) {
+        const int64_t first = part * stretch, count = std::min(stretch, length - first);
+        const int64_t row = wide ? 0 : first, column = wide ? first : 0;
+        blas->sgemm(ROW_MAJOR, form(a), form(b), wide ? m : count, wide ? count : n, k, alpha, a->from_row(row), a->apart,
+                    b->from_column(column), b->apart, beta, c + row * ldc + column, ldc);
+    });
+    blas->set_threads(before);
 }
 
 // sums: one for each STRETCH numbers.

@@ -85,7 +85,7 @@ def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
                 return compiled(*arguments)
             except RuntimeError as error:
                 failed = True
-                reason = str(error).strip().splitlines()[0]
+                reason = " ".join(str(error).strip().splitlines()[:2])  # what failed, and in what
                 logger.warning("int8 without compiled kernels, which is slower: %s", reason)
         return function(*arguments)
 

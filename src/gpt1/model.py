@@ -27,6 +27,7 @@ from torch.utils.checkpoint import checkpoint
 from gpt1.config import GPTConfig
 from gpt1.fused import attention, layers
 from gpt1.native import gradients
+from gpt1.native.products import product
 
 IGNORED = -100
 """Label of a position that is not a target."""
@@ -702,7 +703,7 @@ def _logit_chunks(hidden: Tensor, table: Tensor) -> Iterator[tuple[slice, Tensor
         logits = memory[: len(states)]
         logits[:, vocab_size:] = float("-inf")
         if states.dtype == torch.float32:
-            torch.mm(states, table.T, out=logits[:, :vocab_size])
+            product(states, table.T, logits[:, :vocab_size])
         else:
             logits[:, :vocab_size] = states @ table.T
         yield part, logits
@@ -732,7 +733,7 @@ class _FusedLMLoss(torch.autograd.Function):
                 errors, log_probs = _errors(logits, targets[rows], weights[rows], low_table)
                 loss -= log_probs @ weights[rows]
                 if grad_hidden is not None and rows.stop < len(hidden):
-                    grad_hidden[rows] = errors @ low_table
+                    grad_hidden[rows] = product(errors, low_table)
                     grad_table = _plus_product(grad_table, errors, states[rows], table)
         if needed:
             ctx.save_for_backward(table, states, low_table, errors, grad_hidden, grad_table)
@@ -745,7 +746,7 @@ class _FusedLMLoss(torch.autograd.Function):
         # In place, as they are large: PyTorch refuses a second backward pass over them.
         table, states, low_table, errors, grad_hidden, grad_table = ctx.saved_tensors
         rows = ctx.rows
-        grad_hidden[rows] = errors @ low_table
+        grad_hidden[rows] = product(errors, low_table)
         if grad_table is None and layers.sums_into(table, errors.dtype):
             layers.add_product(table, errors, states[rows], factor=float(grad_loss))
         else:
@@ -756,9 +757,9 @@ class _FusedLMLoss(torch.autograd.Function):
 def _plus_product(total: Tensor | None, errors: Tensor, states: Tensor, table: Tensor) -> Tensor:
     """A sum, in the format of the table, and ``errors^T states``."""
     if total is None:
-        return (errors.T @ states).to(table.dtype)
+        return product(errors.T, states).to(table.dtype)
     if total.dtype == errors.dtype:
-        return total.addmm_(errors.T, states)
+        return product(errors.T, states, total, beta=1)
     return total.add_(errors.T @ states)
 
 

@@ -18,6 +18,7 @@ from torch.autograd.function import once_differentiable
 from gpt1.fused.attention import draw_seed
 from gpt1.native import gradients
 from gpt1.native.gradients import Dropout
+from gpt1.native.products import product
 
 
 class Workspace:
@@ -65,7 +66,7 @@ def sums_into(weight: Tensor, dtype: torch.dtype = torch.float32) -> bool:
 def add_product(weight: Tensor, a: Tensor, b: Tensor, factor: float = 1.0) -> None:
     """Add ``factor * a^T b`` to ``weight.grad``."""
     assert weight.grad is not None
-    weight.grad.addmm_(a.T, b, alpha=factor)
+    product(a.T, b, weight.grad, alpha=factor, beta=1)
 
 
 def look_up(table: nn.Embedding, ids: Tensor) -> Tensor:
@@ -161,10 +162,14 @@ def _rows(x: Tensor) -> Tensor:
     return x.reshape(-1, x.shape[-1]).contiguous()
 
 
+def _with_bias(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return product(x, weight, bias.repeat(len(x), 1), beta=1)
+
+
 def _product(weight: Tensor, a: Tensor, b: Tensor) -> Tensor | None:
     """Gradient ``a^T b`` of a matrix; None: it was added to ``weight.grad``."""
     if not sums_into(weight):
-        return a.T @ b
+        return product(a.T, b)
     add_product(weight, a, b)
     return None
 
@@ -191,13 +196,13 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return torch.addmm(bias, x, weight)
+        return _with_bias(x, weight, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        return grad @ weight.T, _product(weight, x, grad), grad.sum(0)
+        return product(grad, weight.T), _product(weight, x, grad), grad.sum(0)
 
 
 class _MLP(torch.autograd.Function):
@@ -205,15 +210,21 @@ class _MLP(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, out_weight: Tensor, out_bias: Tensor
     ) -> Tensor:
-        wide = x @ weight
+        wide = product(x, weight)
         ctx.save_for_backward(x, wide, weight, bias, out_weight)
-        return torch.addmm(out_bias, gradients.gelu(wide, bias), out_weight)
+        return _with_bias(gradients.gelu(wide, bias), out_weight, out_bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, wide, weight, bias, out_weight = ctx.saved_tensors
-        grad_wide = grad @ out_weight.T
+        grad_wide = product(grad, out_weight.T)
         active, grad_bias = gradients.gelu_backward(wide, bias, grad_wide)
         grad_weights = (_product(weight, x, grad_wide), _product(out_weight, active, grad))
-        return grad_wide @ weight.T, grad_weights[0], grad_bias, grad_weights[1], grad.sum(0)
+        return (
+            product(grad_wide, weight.T),
+            grad_weights[0],
+            grad_bias,
+            grad_weights[1],
+            grad.sum(0),
+        )

@@ -211,11 +211,15 @@ def _fork() -> int | None:
     return ctypes.cast(fork, c_void_p).value if fork else None
 
 
-def _call(name: str, *arguments: Any) -> None:
-    """Call the function of the library; it is given where the numbers of tensors are."""
+def team() -> Structure:
+    """Who computes in a call of the library: the threads of PyTorch, with the best kernels."""
     loaded, chosen = library(), kernels()
     assert loaded is not None
     assert chosen is not None
-    team = _Team(_fork(), torch.get_num_threads(), loaded.gpt1_gradients(chosen.encode()))
+    return _Team(_fork(), torch.get_num_threads(), loaded.gpt1_gradients(chosen.encode()))
+
+
+def _call(name: str, *arguments: Any) -> None:
+    """Call the function of the library; it is given where the numbers of tensors are."""
     given = (a.data_ptr() if isinstance(a, Tensor) else a for a in arguments)
-    getattr(loaded, f"gpt1_{name}")(byref(team), *given)
+    getattr(library(), f"gpt1_{name}")(byref(team()), *given)

@@ -139,6 +139,10 @@ _SIGNATURES = {
         None,
         [c_void_p, c_void_p, c_int64, c_int32, c_int32, *[c_void_p] * 3],
     ),
+    "gpt1_product": (
+        None,
+        [*[c_void_p] * 4, *[c_int64] * 3, c_float, c_float, c_void_p, c_int64],
+    ),
     "gpt1_sum_of_squares": (None, [c_void_p, c_void_p, c_int64, c_void_p]),
     "gpt1_hash": (c_uint64, [c_void_p, c_int64, c_uint64]),
     "gpt1_pack": (
