@@ -45,8 +45,6 @@ def floats(matrix: Int8Matrix) -> np.ndarray[Any, np.dtype[np.float64]]:
 @pytest.fixture
 def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are multiplied as on a GPU: by a compiled product."""
-    if " " in torch.__path__[0]:
-        pytest.skip("PyTorch cannot compile where the path to it holds a space")
     monkeypatch.setattr(int8, "COMPILES", {"cpu"})
     int8._compiled.cache_clear()
 
@@ -100,6 +98,9 @@ def test_products_are_those_of_the_numbers(matrix: Tensor, rows: int, dtype: tor
     assert (np.abs(product.double().numpy() - wide @ whole.T) <= rounding * sizes).all()
 
 
+@pytest.mark.skipif(
+    " " in torch.__path__[0], reason="PyTorch cannot compile where the path to it holds a space"
+)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch's own
 @pytest.mark.usefixtures("compiled")
 def test_compiled_products_are_the_plain_ones(caplog: pytest.LogCaptureFixture) -> None:
