@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import given
@@ -25,7 +27,7 @@ def _every_product(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _ask_anew() -> None:
+def _ask_anew() -> Iterator[None]:
     yield
     products.openblas.cache_clear()
 
