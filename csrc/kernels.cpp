@@ -14,10 +14,11 @@ namespace {
 // Vectors that hold a block of outputs.
 constexpr int PARTS = BLOCK / WIDTH;
 
-// Rows and blocks of a tile, whose sums all stay in registers.
+// Rows and blocks of a tile, whose sums all stay in registers; of few rows and of many.
 constexpr int TILE_ROWS = 4, TILE_BLOCKS = WIDTH == 16 ? 4 : 1;
+constexpr int TALL_ROWS = WIDTH == 16 ? 8 : 4, TALL_BLOCKS = WIDTH == 16 ? 2 : 1;
 
-// The same for integers, whose tiles hold the sums of a group as well; of few rows and of many.
+// The same for integers, whose tiles hold the sums of a group as well.
 constexpr int FEW_ROWS = WIDTH == 16 ? 8 : WIDTH == 8 ? 4 : 1;
 constexpr int MANY_ROWS = WIDTH == 16 ? 4 : FEW_ROWS, MANY_BLOCKS = WIDTH == 16 ? 2 : 1;
 
@@ -126,8 +127,10 @@ void float_product(const Rows& x, const Matrix& w, const float* bias, float* y, 
     const int block = begin / BLOCK, last = padded(end, BLOCK) / BLOCK;
     if (x.count == 1)
         blocks<T, 1, STREAMS>(x, w, bias, y, block, last);
-    else
+    else if (x.count < TALL_ROWS)
         blocks<T, TILE_ROWS, TILE_BLOCKS>(x, w, bias, y, block, last);
+    else
+        blocks<T, TALL_ROWS, TALL_BLOCKS>(x, w, bias, y, block, last);
 }
 
 // ------------------------------------------------------------------ products in integers
