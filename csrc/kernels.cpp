@@ -22,9 +22,9 @@ constexpr int TALL_ROWS = WIDTH == 16 ? 8 : 4, TALL_BLOCKS = WIDTH == 16 ? 2 : 1
 constexpr int FEW_ROWS = WIDTH == 16 ? 8 : WIDTH == 8 ? 4 : 1;
 constexpr int MANY_ROWS = WIDTH == 16 ? 4 : FEW_ROWS, MANY_BLOCKS = WIDTH == 16 ? 2 : 1;
 
-// Blocks at a time of a single row: as many streams through memory as keep it busy. Prefetching by
-// hand made it slower; several rows read fewer streams, and gain from it.
-constexpr int STREAMS = WIDTH == 16 ? 8 : 4, INTEGER_STREAMS = WIDTH == 16 ? 8 : 2;
+// Blocks at a time of a single row: as many streams through memory as keep it busy, which divide a strip of the
+// decoder evenly. Prefetching by hand made it slower; several rows read fewer streams, and gain from it.
+constexpr int STREAMS = WIDTH == 16 ? 6 : 4, INTEGER_STREAMS = WIDTH == 16 ? 8 : 2;
 
 // Bytes, of all streams, from what several rows multiply to what is asked of memory meanwhile.
 constexpr int AHEAD = 4096;
