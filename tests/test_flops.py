@@ -54,5 +54,17 @@ def test_the_rate_of_a_machine_is_measured_once():
     assert matrix_rate(cpu, torch.float32) == rate
 
 
+def test_the_rate_is_that_of_what_a_model_multiplies_with(monkeypatch):
+    multiplied = []
+
+    def product(a, b):
+        multiplied.append(len(a))
+        return a @ b
+
+    monkeypatch.setattr("gpt1.native.products.product", product)
+    matrix_rate.__wrapped__(torch.device("cpu"), torch.float32)
+    assert max(multiplied) > 512
+
+
 def test_mfu_is_a_share_of_what_all_devices_could_do():
     assert mfu(3e12, rate=2e12, world_size=3) == 0.5
