@@ -98,9 +98,6 @@ def train(case: str, out: Path) -> None:
     watch = LogWatcher() if current().main else Silent()
     trainer = Trainer(model, config, job, watch=watch, resume=(out / "state").exists())
     assert trainer.fit()
-    gc.collect()
-    left = [o for o in gc.get_objects() if isinstance(o, DistributedDataParallel)]
-    assert not left, "a replica that outlives the group of processes can hang"
     weights = {name: whole(tensor) for name, tensor in model.state_dict().items()}
     moments = [t for o in trainer.optimizers for s in o.state.values() for t in s.values()]
     held = local_bytes([*model.parameters(), *moments])
@@ -115,6 +112,9 @@ def main(out: Path, cases: list[str]) -> None:
     with join("cpu"):
         for case in cases:
             train(case, out / case)
+        gc.collect()
+        left = [o for o in gc.get_objects() if isinstance(o, DistributedDataParallel)]
+        assert not left, "a replica that outlives the group of processes can hang"
 
 
 if __name__ == "__main__":
